@@ -19,18 +19,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), files.encode_to_vec())?;
 
-    tonic_prost_build::configure()
-        .bytes(".")
-        .compile_fds(with_opaque_fields(files))?;
+    tonic_prost_build::configure().bytes(".").compile_fds(with_opaque_fields(files))?;
     Ok(())
 }
 
 fn with_opaque_fields(mut files: FileDescriptorSet) -> FileDescriptorSet {
-    for field in files
-        .file
-        .iter_mut()
-        .flat_map(|file| &mut file.message_type)
-        .flat_map(|message| &mut message.field)
+    for field in
+        files.file.iter_mut().flat_map(|file| &mut file.message_type).flat_map(|message| &mut message.field)
     {
         if OPAQUE.contains(&field.type_name()) {
             field.set_type(Type::Bytes);

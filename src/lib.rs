@@ -1,6 +1,18 @@
 //! Deletes Clarifai annotations: one, many in pairs, or all of some inputs'.
 //!
-//! | module | its one job |
-//! |---|---|
-//! | [`wire`] | the service's messages and status codes |
+//! | module | its one job | may not know |
+//! |---|---|---|
+//! | [`wire`] | the service's messages and status codes | anything else here |
+//! | [`ids`] | ID columns and what they name, validated | anything else here |
+//! | [`report`], [`error`] | outcomes of IDs, failures of requests | anything but each other |
+//! | [`config`] | settings and credentials | the client |
+//! | [`client`] | the way of a deletion | Python, the emulator |
+//! | `python` | the Python module, with the feature of that name | |
+//!
+//! The crate exists for the Python package `clarifai-annotations`; its API follows that package's needs.
+pub mod client;
+pub mod config;
+pub mod error;
+pub mod ids;
+pub mod report;
 pub mod wire;

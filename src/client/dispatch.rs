@@ -1,0 +1,163 @@
+//! The way of a deletion, from named IDs to their outcomes:
+//! targets → batches → pace → request in flight → answer → outcomes → report.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use tokio::time::{self, Instant};
+
+use super::{
+    Client, reconcile,
+    retry::{self, Verdict},
+};
+use crate::{
+    error::{Error, Kind},
+    ids::Targets,
+    report::{Ledger, Outcome, Report},
+    wire::api::{DeleteAnnotationRequest, DeleteAnnotationsRequest},
+};
+
+/// Which request carries a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `DeleteAnnotation`: a single pair.
+    One,
+    /// `DeleteAnnotations`: up to 128 pairs or inputs.
+    Many,
+}
+
+/// Deletes what `targets` names. Batches go out side by side, up to `max_in_flight`, and none waits for
+/// another's fate. When `timeout` is over, what was not sent stays unsent.
+pub(super) async fn run(client: &Client, targets: &Targets, form: Form, timeout: Option<Duration>) -> Report {
+    let started = Instant::now();
+    let run = Run { client, targets, form, ledger: Mutex::new(Ledger::new(targets.len())) };
+    let limits = &client.settings.limits;
+
+    let batches = stream::iter(batches(targets.len(), limits.batch_size));
+    let all = batches.for_each_concurrent(limits.max_in_flight, |batch| run.settle(batch));
+    match timeout {
+        None => all.await,
+        Some(timeout) => {
+            if time::timeout(timeout, all).await.is_err() {
+                let message = format!("the call was not done within {} s (timeout)", timeout.as_secs_f64());
+                run.ledger().stop(Arc::new(Error::Deadline { message }));
+            }
+        }
+    }
+    let ledger = run.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
+    ledger.into_report(started.elapsed())
+}
+
+fn batches(count: usize, size: usize) -> impl Iterator<Item = Vec<u32>> {
+    (0..count).step_by(size).map(move |start| (start as u32..count.min(start + size) as u32).collect())
+}
+
+/// One call under way.
+pub(super) struct Run<'a> {
+    pub client: &'a Client,
+    pub targets: &'a Targets,
+    form: Form,
+    ledger: Mutex<Ledger>,
+}
+
+/// Why a request brought no success.
+pub(super) enum Setback {
+    /// The run had been stopped; the request was not sent.
+    Stopped,
+    /// It failed for good.
+    Failed(Arc<Error>),
+}
+
+impl Run<'_> {
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings every ID of a batch to its outcome.
+    async fn settle(&self, batch: Vec<u32>) {
+        if let Err(Setback::Failed(error)) = self.delete(&batch).await {
+            reconcile::resolve(self, batch, error).await;
+        }
+    }
+
+    /// Sends one deletion, again as long as it is turned away, and settles its IDs when it succeeds.
+    pub async fn delete(&self, ids: &[u32]) -> Result<(), Setback> {
+        let attempt = async || {
+            self.ledger().sent(ids);
+            let result = match self.form {
+                Form::One => self.client.channel.delete_annotation(self.single_request(ids[0])).await,
+                Form::Many => self.client.channel.delete_annotations(self.request(ids)).await,
+            };
+            match &result {
+                Ok(()) => self.ledger().settle(ids, Outcome::Deleted, None),
+                Err(error) if Verdict::on(error) == Verdict::TurnedAway => self.turned_away(ids, error),
+                Err(_) => {}
+            }
+            result
+        };
+        self.persist(attempt, |verdict| verdict == Verdict::TurnedAway).await
+    }
+
+    /// Sends a request in its turn, and again after a pause as long as its failure is `worth` that.
+    pub async fn persist<T>(
+        &self,
+        attempt: impl AsyncFn() -> Result<T, Error>,
+        worth: impl Fn(Verdict) -> bool,
+    ) -> Result<T, Setback> {
+        let mut tried = 0;
+        loop {
+            self.client.quota.turn().await;
+            if self.ledger().stopped_by().is_some() {
+                return Err(Setback::Stopped);
+            }
+            tried += 1;
+            self.ledger().requests.sent += 1;
+            let error = match attempt().await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            self.ledger().requests.throttled += u64::from(is_throttled(&error));
+            if tried >= self.client.settings.limits.max_attempts || !worth(Verdict::on(&error)) {
+                return Err(Setback::Failed(Arc::new(error)));
+            }
+            time::sleep(retry::backoff(tried + 1, &error)).await;
+            self.ledger().requests.retries += 1;
+        }
+    }
+
+    /// Nothing was done with these, whatever comes next.
+    fn turned_away(&self, ids: &[u32], error: &Error) {
+        let outcome = match error {
+            Error::Transport { .. } => Outcome::Unsent,
+            _ => Outcome::Failed,
+        };
+        self.ledger().settle(ids, outcome, Some(&Arc::new(error.clone())));
+    }
+
+    fn single_request(&self, id: u32) -> DeleteAnnotationRequest {
+        let target = self.targets.get(id as usize);
+        DeleteAnnotationRequest {
+            user_app_id: Some(self.client.user_app_id()),
+            input_id: target.input_id.into(),
+            annotation_id: target.annotation_id.unwrap_or_default().into(),
+        }
+    }
+
+    /// Pairs go as two lists of one length, whole inputs without `ids`. Which of the two is decided by what
+    /// the caller named and by nothing else: `ids` is never empty because there happens to be none.
+    fn request(&self, ids: &[u32]) -> DeleteAnnotationsRequest {
+        let targets = || ids.iter().map(|&id| self.targets.get(id as usize));
+        DeleteAnnotationsRequest {
+            user_app_id: Some(self.client.user_app_id()),
+            ids: targets().filter_map(|target| target.annotation_id).map(Into::into).collect(),
+            input_ids: targets().map(|target| target.input_id.into()).collect(),
+        }
+    }
+}
+
+fn is_throttled(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.kind() == Kind::Throttled)
+}

@@ -1,0 +1,117 @@
+//! The client: one connection and one pace, shared by every call, thread and event loop.
+//! It knows neither Python nor the emulator.
+
+mod channel;
+mod dispatch;
+mod quota;
+mod reconcile;
+mod retry;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    config::{ConfigurationError, Settings},
+    error::Error,
+    ids::Targets,
+    report::{Outcome, Report},
+    wire::api::UserAppIdSet,
+};
+
+use channel::Channel;
+use quota::Quota;
+
+/// Deletes annotations of one app. Cheap to clone: clones share the connection and the pace.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use clarifai_annotations::{client::Client, config::{Arguments, Settings}, ids::{ColumnBuilder, Targets}};
+///
+/// let settings = Settings::resolve(Arguments::default(), &|name| std::env::var(name).ok())?;
+/// let client = Client::new(settings)?;
+/// let mut input_ids = ColumnBuilder::new("input_ids");
+/// input_ids.push("photo-1")?;
+/// let report = client.delete(&Targets::inputs(input_ids.finish())?, None).await?;
+/// println!("{} requests", report.requests.sent);
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Client {
+    settings: Arc<Settings>,
+    channel: Arc<Channel>,
+    quota: Arc<Quota>,
+}
+
+impl Client {
+    /// A client with these settings. Connects at its first call.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`] when the certificates cannot be read or the base is no URL.
+    pub fn new(settings: Settings) -> Result<Self, ConfigurationError> {
+        Ok(Self {
+            channel: Arc::new(Channel::new(&settings)?),
+            quota: Arc::new(Quota::new(settings.limits.requests_per_second)),
+            settings: Arc::new(settings),
+        })
+    }
+
+    /// A client of another app, with this one's connection and pace.
+    pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Self {
+        let mut settings = Settings::clone(&self.settings);
+        settings.app_id = app_id;
+        settings.user_id = user_id.unwrap_or(settings.user_id);
+        Self { settings: Arc::new(settings), ..self.clone() }
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Closes the connection, for the clients made by [`for_app`](Self::for_app) too. Later calls fail with
+    /// [`Error::Closed`].
+    pub fn close(&self) {
+        self.channel.close();
+    }
+
+    /// Deletes many: pairs, or all annotations of whole inputs. Every ID ends with an outcome in the report.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]. Whatever the service or the network does is in the report.
+    pub async fn delete(&self, targets: &Targets, timeout: Option<Duration>) -> Result<Report, Error> {
+        self.channel.open()?;
+        Ok(dispatch::run(self, targets, dispatch::Form::Many, timeout).await)
+    }
+
+    /// Deletes the single annotation that `targets` names, by `DeleteAnnotation`.
+    ///
+    /// # Errors
+    /// What kept it from being confirmed. One that was not there is an error too, unless `missing_ok`.
+    pub async fn delete_one(
+        &self,
+        targets: &Targets,
+        missing_ok: bool,
+        timeout: Option<Duration>,
+    ) -> Result<(), Failure> {
+        self.channel.open().map_err(|error| Failure { outcome: Outcome::Unsent, error })?;
+        let report = dispatch::run(self, targets, dispatch::Form::One, timeout).await;
+        match (report.outcome(0), report.error(0)) {
+            (Outcome::Deleted, _) => Ok(()),
+            (Outcome::Absent, _) if missing_ok => Ok(()),
+            (outcome, Some(error)) => Err(Failure { outcome, error: Error::clone(error) }),
+            (outcome, None) => unreachable!("{} without an error", outcome.name()),
+        }
+    }
+
+    fn user_app_id(&self) -> UserAppIdSet {
+        UserAppIdSet { user_id: self.settings.user_id.clone(), app_id: self.settings.app_id.clone() }
+    }
+}
+
+/// Why a single deletion was not confirmed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// What became of the annotation.
+    pub outcome: Outcome,
+    /// The error behind it.
+    pub error: Error,
+}

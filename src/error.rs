@@ -1,0 +1,102 @@
+//! What can go wrong with a request, as data first and text last.
+
+use std::fmt;
+
+/// How a request failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The service answered and said no.
+    #[error("{0}")]
+    Api(Status),
+    /// No answer came: the service was not reached, or the connection broke.
+    #[error("{message}")]
+    Transport {
+        /// What happened, and to which host.
+        message: String,
+        /// Whether the request may have reached the service.
+        sent: bool,
+    },
+    /// No answer came in time.
+    #[error("{message}")]
+    Deadline {
+        /// Which time ran out.
+        message: String,
+    },
+    /// The client was closed before the call.
+    #[error("this client is closed: make a new Client, or keep the calls inside its `with` block")]
+    Closed,
+}
+
+/// What a failed answer says, whichever way it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Clarifai's status code (from 10000 up) or, where the failure came as a gRPC status, that code (1 to 16).
+    /// 0: the answer carried no status.
+    pub code: i32,
+    /// The code's name, for example `CONN_THROTTLED`; `UNKNOWN_CODE_<number>` for a code that is not listed.
+    pub name: String,
+    /// The service's description.
+    pub description: String,
+    /// The service's details.
+    pub details: String,
+    /// What identifies the request to Clarifai's support; empty where the service gave none.
+    pub request_id: String,
+}
+
+/// What a status means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The credential is missing, wrong or no longer valid.
+    Authentication,
+    /// The credential is good, and not allowed to do this.
+    PermissionDenied,
+    /// What the request names is not there.
+    NotFound,
+    /// Too many requests.
+    Throttled,
+    /// Anything else.
+    Other,
+}
+
+impl Status {
+    /// The answer had no status, which the service's own definition does not allow for.
+    pub fn absent() -> Self {
+        Self {
+            code: 0,
+            name: "ZERO".into(),
+            description: "the service's answer carries no status".into(),
+            details: String::new(),
+            request_id: String::new(),
+        }
+    }
+
+    /// What the status means for the caller.
+    pub fn kind(&self) -> Kind {
+        match self.code {
+            // Clarifai: account, token, credentials, key. gRPC: UNAUTHENTICATED.
+            11000 | 11001 | 11002 | 11008 | 11009 | 11200 | 16 => Kind::Authentication,
+            // Clarifai: scopes, annotation, input. gRPC: PERMISSION_DENIED.
+            11007 | 24156 | 30103 | 7 => Kind::PermissionDenied,
+            // Clarifai: CONN_DOES_NOT_EXIST, INPUT_DOES_NOT_EXIST. gRPC: NOT_FOUND.
+            11101 | 30102 | 5 => Kind::NotFound,
+            // Clarifai: hourly and monthly limits, throttled, limits. gRPC: RESOURCE_EXHAUSTED.
+            11003..=11006 | 8 => Kind::Throttled,
+            _ => Kind::Other,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.code)?;
+        for text in [&self.description, &self.details] {
+            if !text.is_empty() {
+                write!(f, ": {}", text.trim_end_matches('.'))?;
+            }
+        }
+        if !self.request_id.is_empty() {
+            write!(f, " [request {}]", self.request_id)?;
+        }
+        Ok(())
+    }
+}

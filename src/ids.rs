@@ -1,0 +1,539 @@
+//! ID columns and what they name, validated before anything is sent.
+//!
+//! This module knows nothing of Python, of the service or of the client. Whoever reads IDs from somewhere
+//! hands them over one by one ([`ColumnBuilder`]) or as Arrow arrays ([`Column::from_arrow`], read in place);
+//! what comes out holds only IDs that may be sent.
+
+use std::{fmt, hash::BuildHasher, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef, LargeStringArray, StringArray, StringViewArray, cast::AsArray,
+    types::ArrowDictionaryKeyType,
+};
+use arrow_schema::DataType;
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Why a call was refused before anything was sent.
+///
+/// The text says what is wrong, where, and what to do; [`index`](Self::index) is the position in the column.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IdError {
+    /// An empty string where an ID belongs.
+    #[error("{column}[{index}] is an empty string: every ID must name something. {NOTHING_SENT}")]
+    Empty {
+        /// Parameter that holds it.
+        column: &'static str,
+        /// Its position, from 0.
+        index: usize,
+    },
+    /// A string of white space where an ID belongs.
+    #[error("{column}[{index}] is blank (only white space): every ID must name something. {NOTHING_SENT}")]
+    Blank {
+        /// Parameter that holds it.
+        column: &'static str,
+        /// Its position, from 0.
+        index: usize,
+    },
+    /// No ID where one belongs: `None`, NaN, an Arrow null.
+    #[error("{column}[{index}] is missing ({what}): drop the row or fill it in. {NOTHING_SENT}")]
+    Missing {
+        /// Parameter that holds it.
+        column: &'static str,
+        /// Its position, from 0.
+        index: usize,
+        /// How it is missing, for example `None`.
+        what: String,
+    },
+    /// Something other than a string where an ID belongs.
+    #[error("{column}[{index}] is {what}, not a string: convert IDs to str first. {NOTHING_SENT}")]
+    NotAString {
+        /// Parameter that holds it.
+        column: &'static str,
+        /// Its position, from 0.
+        index: usize,
+        /// What it is, for example `an int`.
+        what: String,
+    },
+    /// A string that has no UTF-8 form.
+    #[error(
+        "{column}[{index}] is not valid Unicode (it holds a lone surrogate): decode it again. {NOTHING_SENT}"
+    )]
+    NotUnicode {
+        /// Parameter that holds it.
+        column: &'static str,
+        /// Its position, from 0.
+        index: usize,
+    },
+    /// Something that is no column of IDs at all.
+    #[error("{column} is {what}: {advice}. {NOTHING_SENT}")]
+    NotAColumn {
+        /// The parameter.
+        column: &'static str,
+        /// What it is, for example `a str`.
+        what: String,
+        /// What to pass instead.
+        advice: &'static str,
+    },
+    /// Two columns that cannot be paired.
+    #[error(
+        "{inputs} input_ids but {annotations} annotation_ids: each annotation ID needs the ID of its own input, \
+         at the same position. To delete every annotation of some inputs, say so with \
+         delete_input_annotations. {NOTHING_SENT}"
+    )]
+    Counts {
+        /// How many input IDs came.
+        inputs: usize,
+        /// How many annotation IDs came.
+        annotations: usize,
+    },
+    /// More IDs than positions can be counted in 32 bits.
+    #[error("{count} IDs in one call are too many: split it, at most {} at a time. {NOTHING_SENT}", u32::MAX)]
+    TooMany {
+        /// How many IDs came.
+        count: usize,
+    },
+}
+
+const NOTHING_SENT: &str = "Nothing was sent";
+
+impl IdError {
+    /// The position of the first ID that is wrong, from 0; for [`IdError::Counts`] the first without a partner.
+    /// `None` where the whole column is of the wrong kind.
+    pub fn index(&self) -> Option<usize> {
+        match *self {
+            Self::Empty { index, .. }
+            | Self::Blank { index, .. }
+            | Self::Missing { index, .. }
+            | Self::NotAString { index, .. }
+            | Self::NotUnicode { index, .. } => Some(index),
+            Self::Counts { inputs, annotations } => Some(inputs.min(annotations)),
+            Self::NotAColumn { .. } | Self::TooMany { .. } => None,
+        }
+    }
+
+    /// Whether it is the type that is wrong, rather than the value.
+    pub fn is_type_error(&self) -> bool {
+        matches!(self, Self::NotAString { .. } | Self::NotAColumn { .. })
+    }
+}
+
+fn validate(column: &'static str, index: usize, id: &str) -> Result<(), IdError> {
+    if id.is_empty() {
+        Err(IdError::Empty { column, index })
+    } else if id.chars().all(char::is_whitespace) {
+        Err(IdError::Blank { column, index })
+    } else {
+        Ok(())
+    }
+}
+
+/// A column of validated IDs.
+#[derive(Clone)]
+pub struct Column(Storage);
+
+#[derive(Clone)]
+enum Storage {
+    /// All IDs in one string; `ends[i]` is where the i-th ends.
+    Text { text: String, ends: Vec<usize> },
+    /// Arrow arrays as they came; `starts[i]` is the position of the i-th chunk's first ID.
+    Arrow { chunks: Vec<Chunk>, starts: Vec<usize>, len: usize },
+}
+
+#[derive(Clone)]
+enum Chunk {
+    Utf8(StringArray),
+    LargeUtf8(LargeStringArray),
+    Utf8View(StringViewArray),
+    Dictionary { keys: Vec<u32>, values: Box<Chunk> },
+}
+
+impl Chunk {
+    fn value(&self, row: usize) -> &str {
+        match self {
+            Self::Utf8(array) => array.value(row),
+            Self::LargeUtf8(array) => array.value(row),
+            Self::Utf8View(array) => array.value(row),
+            Self::Dictionary { keys, values } => values.value(keys[row] as usize),
+        }
+    }
+}
+
+impl Column {
+    /// Takes over the chunks of an Arrow string column (`utf8`, `large_utf8`, `utf8_view`, or a dictionary
+    /// of one) and reads its IDs in place. A column without rows may be of any type.
+    ///
+    /// # Errors
+    /// [`IdError`] when the column is not of strings, or an ID in it is null, empty or blank.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use arrow_array::{ArrayRef, StringArray};
+    /// use clarifai_annotations::ids::Column;
+    ///
+    /// let ids: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    /// assert_eq!(Column::from_arrow("input_ids", &[ids])?.get(1), "b");
+    /// # Ok::<(), clarifai_annotations::ids::IdError>(())
+    /// ```
+    pub fn from_arrow(column: &'static str, arrays: &[ArrayRef]) -> Result<Self, IdError> {
+        let (mut chunks, mut starts, mut len) = (Vec::new(), Vec::new(), 0);
+        for array in arrays.iter().filter(|array| !array.is_empty()) {
+            let chunk = chunk_of(column, len, array)?;
+            for row in 0..array.len() {
+                validate(column, len + row, chunk.value(row))?;
+            }
+            chunks.push(chunk);
+            starts.push(len);
+            len += array.len();
+        }
+        Ok(Self(Storage::Arrow { chunks, starts, len }))
+    }
+
+    /// How many IDs the column has.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Storage::Text { ends, .. } => ends.len(),
+            Storage::Arrow { len, .. } => *len,
+        }
+    }
+
+    /// Whether the column has no ID.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The ID at a position.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn get(&self, index: usize) -> &str {
+        match &self.0 {
+            Storage::Text { text, ends } => {
+                let start = if index == 0 { 0 } else { ends[index - 1] };
+                &text[start..ends[index]]
+            }
+            Storage::Arrow { chunks, starts, .. } => {
+                let chunk = starts.partition_point(|&start| start <= index) - 1;
+                chunks[chunk].value(index - starts[chunk])
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries((0..self.len()).map(|index| self.get(index))).finish()
+    }
+}
+
+/// Reads an array without its IDs being looked at yet, save for the nulls.
+fn chunk_of(column: &'static str, start: usize, array: &ArrayRef) -> Result<Chunk, IdError> {
+    // Logical nulls: a dictionary may be null by its key or by the value that the key points at.
+    if let Some(row) = array.logical_nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)) {
+        return Err(IdError::Missing { column, index: start + row, what: "null".into() });
+    }
+    match array.data_type() {
+        DataType::Utf8 => Ok(Chunk::Utf8(array.as_string::<i32>().clone())),
+        DataType::LargeUtf8 => Ok(Chunk::LargeUtf8(array.as_string::<i64>().clone())),
+        DataType::Utf8View => Ok(Chunk::Utf8View(array.as_string_view().clone())),
+        DataType::Dictionary(_, values) if values.is_string() => {
+            let dictionary = array.as_any_dictionary();
+            arrow_array::downcast_integer! {
+                dictionary.keys().data_type() => (dictionary_chunk, column, start, array),
+                other => unreachable!("Arrow allows no dictionary keyed by {other}"),
+            }
+        }
+        DataType::Struct(_) => Err(IdError::NotAColumn {
+            column,
+            what: "a table".into(),
+            advice: "pass one column of it, for example table[\"input_id\"]",
+        }),
+        other => Err(IdError::NotAColumn {
+            column,
+            what: format!("an Arrow column of {other}"),
+            advice: "IDs are strings: cast the column to a string type first",
+        }),
+    }
+}
+
+macro_rules! dictionary_chunk {
+    ($key:ty, $column:ident, $start:ident, $array:ident) => {
+        dictionary_chunk_of::<$key>($column, $start, $array)
+    };
+}
+use dictionary_chunk;
+
+fn dictionary_chunk_of<K: ArrowDictionaryKeyType>(
+    column: &'static str,
+    start: usize,
+    array: &ArrayRef,
+) -> Result<Chunk, IdError> {
+    let dictionary = array.as_dictionary::<K>();
+    let keys = dictionary.keys_iter().flatten().map(u32::try_from).collect::<Result<_, _>>();
+    let keys = keys.map_err(|_| IdError::TooMany { count: dictionary.values().len() })?;
+    // A null that no row points at is no missing ID.
+    let values = Arc::clone(dictionary.values());
+    let values = match values.data_type() {
+        DataType::Utf8 => Chunk::Utf8(values.as_string::<i32>().clone()),
+        DataType::LargeUtf8 => Chunk::LargeUtf8(values.as_string::<i64>().clone()),
+        DataType::Utf8View => Chunk::Utf8View(values.as_string_view().clone()),
+        _ => return chunk_of(column, start, &values),
+    };
+    Ok(Chunk::Dictionary { keys, values: Box::new(values) })
+}
+
+/// Collects a column ID by ID.
+///
+/// ```
+/// use clarifai_annotations::ids::{ColumnBuilder, IdError};
+///
+/// let mut column = ColumnBuilder::new("input_ids");
+/// column.push("cat-1")?;
+/// assert_eq!(column.push("  "), Err(IdError::Blank { column: "input_ids", index: 1 }));
+/// # Ok::<(), IdError>(())
+/// ```
+pub struct ColumnBuilder {
+    column: &'static str,
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl ColumnBuilder {
+    /// An empty column; `column` is the parameter's name, for messages.
+    pub fn new(column: &'static str) -> Self {
+        Self { column, text: String::new(), ends: Vec::new() }
+    }
+
+    /// Appends an ID.
+    ///
+    /// # Errors
+    /// [`IdError::Empty`] or [`IdError::Blank`].
+    pub fn push(&mut self, id: &str) -> Result<(), IdError> {
+        validate(self.column, self.ends.len(), id)?;
+        self.text.push_str(id);
+        self.ends.push(self.text.len());
+        Ok(())
+    }
+
+    /// The position that the next ID will have.
+    pub fn next_index(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// The parameter's name.
+    pub fn column(&self) -> &'static str {
+        self.column
+    }
+
+    /// The column.
+    pub fn finish(mut self) -> Column {
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
+        Column(Storage::Text { text: self.text, ends: self.ends })
+    }
+}
+
+/// What one call names: pairs, or whole inputs. Each is there once, in the order of its first mention.
+#[derive(Debug)]
+pub struct Targets {
+    input_ids: Column,
+    /// `None`: whole inputs.
+    annotation_ids: Option<Column>,
+    /// Positions of the first mentions; `None` when nothing is repeated.
+    distinct: Option<Vec<u32>>,
+}
+
+/// One thing that a call names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Its position in the caller's columns, from 0.
+    pub position: usize,
+    /// The input.
+    pub input_id: &'a str,
+    /// The annotation on it; `None` for a whole input.
+    pub annotation_id: Option<&'a str>,
+}
+
+impl Targets {
+    /// Annotations, each by its input's ID and its own at the same position.
+    ///
+    /// # Errors
+    /// [`IdError::Counts`] when the columns differ in length, [`IdError::TooMany`] from 2³² on.
+    pub fn pairs(input_ids: Column, annotation_ids: Column) -> Result<Self, IdError> {
+        if input_ids.len() != annotation_ids.len() {
+            let (inputs, annotations) = (input_ids.len(), annotation_ids.len());
+            return Err(IdError::Counts { inputs, annotations });
+        }
+        Self::new(input_ids, Some(annotation_ids))
+    }
+
+    /// All annotations of some inputs, save their input-level ones.
+    ///
+    /// # Errors
+    /// [`IdError::TooMany`] from 2³² on.
+    pub fn inputs(input_ids: Column) -> Result<Self, IdError> {
+        Self::new(input_ids, None)
+    }
+
+    fn new(input_ids: Column, annotation_ids: Option<Column>) -> Result<Self, IdError> {
+        let count = input_ids.len();
+        let count = u32::try_from(count).map_err(|_| IdError::TooMany { count })?;
+        let mut targets = Self { input_ids, annotation_ids, distinct: None };
+        targets.distinct = targets.first_mentions(count);
+        Ok(targets)
+    }
+
+    fn first_mentions(&self, count: u32) -> Option<Vec<u32>> {
+        let key = |position: u32| {
+            let target = self.at(position as usize);
+            (target.input_id, target.annotation_id)
+        };
+        let hasher = DefaultHashBuilder::default();
+        let hash = |position: &u32| hasher.hash_one(key(*position));
+        let mut seen = HashTable::<u32>::with_capacity(count as usize);
+        let mut repeated = Vec::new();
+        for position in 0..count {
+            let entry = seen.entry(hash(&position), |&other| key(other) == key(position), hash);
+            match entry {
+                hashbrown::hash_table::Entry::Occupied(_) => repeated.push(position),
+                hashbrown::hash_table::Entry::Vacant(entry) => drop(entry.insert(position)),
+            }
+        }
+        if repeated.is_empty() {
+            return None;
+        }
+        let mut repeated = repeated.into_iter().peekable();
+        Some((0..count).filter(|position| repeated.next_if_eq(position).is_none()).collect())
+    }
+
+    fn at(&self, position: usize) -> Target<'_> {
+        Target {
+            position,
+            input_id: self.input_ids.get(position),
+            annotation_id: self.annotation_ids.as_ref().map(|ids| ids.get(position)),
+        }
+    }
+
+    /// How many different things are named.
+    pub fn len(&self) -> usize {
+        self.distinct.as_ref().map_or(self.input_ids.len(), Vec::len)
+    }
+
+    /// Whether nothing is named.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many mentions repeat an earlier one.
+    pub fn duplicates(&self) -> usize {
+        self.input_ids.len() - self.len()
+    }
+
+    /// Whether these are pairs rather than whole inputs.
+    pub fn are_pairs(&self) -> bool {
+        self.annotation_ids.is_some()
+    }
+
+    /// The `index`-th different thing that is named.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn get(&self, index: usize) -> Target<'_> {
+        self.at(self.distinct.as_ref().map_or(index, |distinct| distinct[index] as usize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{DictionaryArray, Int64Array, NullArray, StructArray, types::Int8Type};
+
+    use super::*;
+
+    fn column(ids: &[&str]) -> Column {
+        let mut column = ColumnBuilder::new("ids");
+        for id in ids {
+            column.push(id).unwrap();
+        }
+        column.finish()
+    }
+
+    fn arrow(arrays: Vec<ArrayRef>) -> Result<Vec<String>, IdError> {
+        let column = Column::from_arrow("ids", &arrays)?;
+        Ok((0..column.len()).map(|index| column.get(index).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_repeated_pair_is_named_once_and_counted() {
+        let targets = Targets::pairs(column(&["i", "i", "j", "i"]), column(&["a", "b", "a", "a"])).unwrap();
+        let named: Vec<_> = (0..targets.len()).map(|index| targets.get(index).position).collect();
+        assert_eq!((named, targets.duplicates()), (vec![0, 1, 2], 1));
+    }
+
+    #[test]
+    fn ids_that_join_to_the_same_text_are_different_pairs() {
+        let targets = Targets::pairs(column(&["ab", "a"]), column(&["c", "bc"])).unwrap();
+        assert_eq!(targets.duplicates(), 0);
+    }
+
+    #[test]
+    fn columns_of_different_lengths_are_refused_at_the_first_id_without_a_partner() {
+        let error = Targets::pairs(column(&["i", "j"]), column(&[])).unwrap_err();
+        assert_eq!((&error, error.index()), (&IdError::Counts { inputs: 2, annotations: 0 }, Some(0)));
+    }
+
+    #[test]
+    fn every_arrow_string_layout_is_read() {
+        let dictionary: DictionaryArray<Int8Type> = vec!["d", "e", "d"].into_iter().collect();
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["a"])),
+            Arc::new(StringArray::from(Vec::<&str>::new())),
+            Arc::new(LargeStringArray::from(vec!["b"])),
+            Arc::new(StringViewArray::from(vec!["c, and longer than twelve bytes"])),
+            Arc::new(dictionary),
+        ];
+        assert_eq!(arrow(arrays).unwrap(), ["a", "b", "c, and longer than twelve bytes", "d", "e", "d"]);
+    }
+
+    #[test]
+    fn a_sliced_array_is_read_from_its_own_first_row() {
+        let array: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c"]));
+        assert_eq!(arrow(vec![array.slice(1, 2)]).unwrap(), ["b", "c"]);
+    }
+
+    #[test]
+    fn an_arrow_null_is_missing_at_its_position_across_chunks() {
+        let arrays: Vec<ArrayRef> = vec![
+            Arc::new(StringArray::from(vec!["a", "b"])),
+            Arc::new(StringArray::from(vec![Some("c"), None])),
+        ];
+        let error = arrow(arrays).unwrap_err();
+        assert_eq!(error, IdError::Missing { column: "ids", index: 3, what: "null".into() });
+    }
+
+    #[test]
+    fn a_dictionary_entry_that_is_null_is_missing_where_a_row_points_at_it() {
+        let values: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None]));
+        let keys = arrow_array::Int8Array::from(vec![0, 1]);
+        let array: ArrayRef = Arc::new(DictionaryArray::<Int8Type>::new(keys, values));
+        assert_eq!(arrow(vec![array]).unwrap_err().index(), Some(1));
+    }
+
+    #[test]
+    fn an_arrow_column_of_numbers_is_refused_and_an_empty_one_is_not() {
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+        assert!(arrow(vec![Arc::clone(&numbers)]).unwrap_err().is_type_error());
+        assert_eq!(arrow(vec![numbers.slice(0, 0)]).unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn an_arrow_column_of_nothing_but_nulls_is_missing_its_first_id() {
+        assert_eq!(arrow(vec![Arc::new(NullArray::new(2))]).unwrap_err().index(), Some(0));
+    }
+
+    #[test]
+    fn a_table_is_refused() {
+        let ids: ArrayRef = Arc::new(StringArray::from(vec!["a"]));
+        let field = arrow_schema::Field::new("input_id", DataType::Utf8, true);
+        let table: ArrayRef = Arc::new(StructArray::from(vec![(Arc::new(field), ids)]));
+        assert!(arrow(vec![table]).unwrap_err().to_string().starts_with("ids is a table: pass one column"));
+    }
+}
