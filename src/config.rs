@@ -113,9 +113,6 @@ impl Limits {
         if self.max_in_flight == 0 {
             return refuse("max_in_flight is 0: give 1 or more".into());
         }
-        if self.request_timeout.is_zero() {
-            return refuse("request_timeout is 0: give a number of seconds above 0".into());
-        }
         if self.max_attempts == 0 {
             return refuse("max_attempts is 0: give 1 or more, 1 for no second try".into());
         }
@@ -185,6 +182,33 @@ impl Settings {
             limits: arguments.limits,
         })
     }
+
+    /// The same settings for another app, and perhaps another user's.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`] when an ID is empty.
+    pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Result<Self, ConfigurationError> {
+        let user_id = user_id.map_or_else(|| Ok(self.user_id.clone()), |id| not_blank("user_id", id))?;
+        Ok(Self { app_id: not_blank("app_id", app_id)?, user_id, ..self.clone() })
+    }
+}
+
+fn not_blank(argument: &str, value: String) -> Result<String, ConfigurationError> {
+    if value.trim().is_empty() {
+        return Err(ConfigurationError(format!("{argument} is empty: give the ID, or leave it out")));
+    }
+    Ok(value)
+}
+
+/// A length of time that a caller gave in seconds.
+///
+/// # Errors
+/// [`ConfigurationError`] when it is not a number above 0.
+pub fn seconds(name: &str, seconds: f64) -> Result<Duration, ConfigurationError> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(ConfigurationError(format!("{name} is {seconds}: give a number of seconds above 0"))),
+    }
 }
 
 /// Where a setting may come from when it is not an argument.
@@ -205,8 +229,7 @@ impl Sources<'_> {
         given: Option<String>,
     ) -> Result<String, ConfigurationError> {
         match given.or_else(|| self.beyond_arguments(name)) {
-            Some(value) if !value.trim().is_empty() => Ok(value),
-            Some(_) => Err(ConfigurationError(format!("{argument} is empty: give the ID, or leave it out"))),
+            Some(value) => not_blank(argument, value),
             None => Err(ConfigurationError(format!(
                 "{argument} is not set: pass {argument}=…, set {name}, or run `clarifai login`"
             ))),

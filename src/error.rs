@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How a request failed.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
     /// The service answered and said no.
     #[error("{0}")]
@@ -28,7 +30,7 @@ pub enum Error {
 }
 
 /// What a failed answer says, whichever way it came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Clarifai's status code (from 10000 up) or, where the failure came as a gRPC status, that code (1 to 16).
     /// 0: the answer carried no status.

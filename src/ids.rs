@@ -13,62 +13,68 @@ use arrow_array::{
 use arrow_schema::DataType;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+/// Where an ID stands in a call: a parameter and, in a column, the position from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The parameter.
+    pub parameter: &'static str,
+    /// The position, where the parameter is a column.
+    pub index: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "{}[{index}]", self.parameter),
+            None => f.write_str(self.parameter),
+        }
+    }
+}
+
 /// Why a call was refused before anything was sent.
 ///
 /// The text says what is wrong, where, and what to do; [`index`](Self::index) is the position in the column.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
     /// An empty string where an ID belongs.
-    #[error("{column}[{index}] is an empty string: every ID must name something. {NOTHING_SENT}")]
+    #[error("{at} is an empty string: every ID must name something. {NOTHING_SENT}")]
     Empty {
-        /// Parameter that holds it.
-        column: &'static str,
-        /// Its position, from 0.
-        index: usize,
+        /// Where it stands.
+        at: Place,
     },
     /// A string of white space where an ID belongs.
-    #[error("{column}[{index}] is blank (only white space): every ID must name something. {NOTHING_SENT}")]
+    #[error("{at} is blank (only white space): every ID must name something. {NOTHING_SENT}")]
     Blank {
-        /// Parameter that holds it.
-        column: &'static str,
-        /// Its position, from 0.
-        index: usize,
+        /// Where it stands.
+        at: Place,
     },
     /// No ID where one belongs: `None`, NaN, an Arrow null.
-    #[error("{column}[{index}] is missing ({what}): drop the row or fill it in. {NOTHING_SENT}")]
+    #[error("{at} is missing ({what}): drop the row or fill it in. {NOTHING_SENT}")]
     Missing {
-        /// Parameter that holds it.
-        column: &'static str,
-        /// Its position, from 0.
-        index: usize,
+        /// Where it stands.
+        at: Place,
         /// How it is missing, for example `None`.
         what: String,
     },
     /// Something other than a string where an ID belongs.
-    #[error("{column}[{index}] is {what}, not a string: convert IDs to str first. {NOTHING_SENT}")]
+    #[error("{at} is of type {what}, not a string: convert IDs to str first. {NOTHING_SENT}")]
     NotAString {
-        /// Parameter that holds it.
-        column: &'static str,
-        /// Its position, from 0.
-        index: usize,
-        /// What it is, for example `an int`.
+        /// Where it stands.
+        at: Place,
+        /// Its type, for example `int`.
         what: String,
     },
     /// A string that has no UTF-8 form.
-    #[error(
-        "{column}[{index}] is not valid Unicode (it holds a lone surrogate): decode it again. {NOTHING_SENT}"
-    )]
+    #[error("{at} is not valid Unicode (it holds a lone surrogate): decode it again. {NOTHING_SENT}")]
     NotUnicode {
-        /// Parameter that holds it.
-        column: &'static str,
-        /// Its position, from 0.
-        index: usize,
+        /// Where it stands.
+        at: Place,
     },
     /// Something that is no column of IDs at all.
-    #[error("{column} is {what}: {advice}. {NOTHING_SENT}")]
+    #[error("{parameter} is {what}: {advice}. {NOTHING_SENT}")]
     NotAColumn {
         /// The parameter.
-        column: &'static str,
+        parameter: &'static str,
         /// What it is, for example `a str`.
         what: String,
         /// What to pass instead.
@@ -101,11 +107,11 @@ impl IdError {
     /// `None` where the whole column is of the wrong kind.
     pub fn index(&self) -> Option<usize> {
         match *self {
-            Self::Empty { index, .. }
-            | Self::Blank { index, .. }
-            | Self::Missing { index, .. }
-            | Self::NotAString { index, .. }
-            | Self::NotUnicode { index, .. } => Some(index),
+            Self::Empty { at }
+            | Self::Blank { at }
+            | Self::Missing { at, .. }
+            | Self::NotAString { at, .. }
+            | Self::NotUnicode { at } => at.index,
             Self::Counts { inputs, annotations } => Some(inputs.min(annotations)),
             Self::NotAColumn { .. } | Self::TooMany { .. } => None,
         }
@@ -117,11 +123,11 @@ impl IdError {
     }
 }
 
-fn validate(column: &'static str, index: usize, id: &str) -> Result<(), IdError> {
+fn validate(at: Place, id: &str) -> Result<(), IdError> {
     if id.is_empty() {
-        Err(IdError::Empty { column, index })
+        Err(IdError::Empty { at })
     } else if id.chars().all(char::is_whitespace) {
-        Err(IdError::Blank { column, index })
+        Err(IdError::Blank { at })
     } else {
         Ok(())
     }
@@ -174,12 +180,12 @@ impl Column {
     /// assert_eq!(Column::from_arrow("input_ids", &[ids])?.get(1), "b");
     /// # Ok::<(), clarifai_annotations::ids::IdError>(())
     /// ```
-    pub fn from_arrow(column: &'static str, arrays: &[ArrayRef]) -> Result<Self, IdError> {
+    pub fn from_arrow(parameter: &'static str, arrays: &[ArrayRef]) -> Result<Self, IdError> {
         let (mut chunks, mut starts, mut len) = (Vec::new(), Vec::new(), 0);
         for array in arrays.iter().filter(|array| !array.is_empty()) {
-            let chunk = chunk_of(column, len, array)?;
+            let chunk = chunk_of(parameter, len, array)?;
             for row in 0..array.len() {
-                validate(column, len + row, chunk.value(row))?;
+                validate(Place { parameter, index: Some(len + row) }, chunk.value(row))?;
             }
             chunks.push(chunk);
             starts.push(len);
@@ -226,10 +232,13 @@ impl fmt::Debug for Column {
 }
 
 /// Reads an array without its IDs being looked at yet, save for the nulls.
-fn chunk_of(column: &'static str, start: usize, array: &ArrayRef) -> Result<Chunk, IdError> {
+fn chunk_of(parameter: &'static str, start: usize, array: &ArrayRef) -> Result<Chunk, IdError> {
     // Logical nulls: a dictionary may be null by its key or by the value that the key points at.
     if let Some(row) = array.logical_nulls().and_then(|nulls| nulls.iter().position(|valid| !valid)) {
-        return Err(IdError::Missing { column, index: start + row, what: "null".into() });
+        return Err(IdError::Missing {
+            at: Place { parameter, index: Some(start + row) },
+            what: "null".into(),
+        });
     }
     match array.data_type() {
         DataType::Utf8 => Ok(Chunk::Utf8(array.as_string::<i32>().clone())),
@@ -238,17 +247,17 @@ fn chunk_of(column: &'static str, start: usize, array: &ArrayRef) -> Result<Chun
         DataType::Dictionary(_, values) if values.is_string() => {
             let dictionary = array.as_any_dictionary();
             arrow_array::downcast_integer! {
-                dictionary.keys().data_type() => (dictionary_chunk, column, start, array),
+                dictionary.keys().data_type() => (dictionary_chunk, parameter, start, array),
                 other => unreachable!("Arrow allows no dictionary keyed by {other}"),
             }
         }
         DataType::Struct(_) => Err(IdError::NotAColumn {
-            column,
+            parameter,
             what: "a table".into(),
             advice: "pass one column of it, for example table[\"input_id\"]",
         }),
         other => Err(IdError::NotAColumn {
-            column,
+            parameter,
             what: format!("an Arrow column of {other}"),
             advice: "IDs are strings: cast the column to a string type first",
         }),
@@ -256,14 +265,14 @@ fn chunk_of(column: &'static str, start: usize, array: &ArrayRef) -> Result<Chun
 }
 
 macro_rules! dictionary_chunk {
-    ($key:ty, $column:ident, $start:ident, $array:ident) => {
-        dictionary_chunk_of::<$key>($column, $start, $array)
+    ($key:ty, $parameter:ident, $start:ident, $array:ident) => {
+        dictionary_chunk_of::<$key>($parameter, $start, $array)
     };
 }
 use dictionary_chunk;
 
 fn dictionary_chunk_of<K: ArrowDictionaryKeyType>(
-    column: &'static str,
+    parameter: &'static str,
     start: usize,
     array: &ArrayRef,
 ) -> Result<Chunk, IdError> {
@@ -276,7 +285,7 @@ fn dictionary_chunk_of<K: ArrowDictionaryKeyType>(
         DataType::Utf8 => Chunk::Utf8(values.as_string::<i32>().clone()),
         DataType::LargeUtf8 => Chunk::LargeUtf8(values.as_string::<i64>().clone()),
         DataType::Utf8View => Chunk::Utf8View(values.as_string_view().clone()),
-        _ => return chunk_of(column, start, &values),
+        _ => return chunk_of(parameter, start, &values),
     };
     Ok(Chunk::Dictionary { keys, values: Box::new(values) })
 }
@@ -288,19 +297,25 @@ fn dictionary_chunk_of<K: ArrowDictionaryKeyType>(
 ///
 /// let mut column = ColumnBuilder::new("input_ids");
 /// column.push("cat-1")?;
-/// assert_eq!(column.push("  "), Err(IdError::Blank { column: "input_ids", index: 1 }));
+/// assert!(column.push("  ").unwrap_err().to_string().starts_with("input_ids[1] is blank"));
 /// # Ok::<(), IdError>(())
 /// ```
 pub struct ColumnBuilder {
-    column: &'static str,
+    parameter: &'static str,
+    single: bool,
     text: String,
     ends: Vec<usize>,
 }
 
 impl ColumnBuilder {
-    /// An empty column; `column` is the parameter's name, for messages.
-    pub fn new(column: &'static str) -> Self {
-        Self { column, text: String::new(), ends: Vec::new() }
+    /// An empty column; `parameter` is its name, for messages.
+    pub fn new(parameter: &'static str) -> Self {
+        Self { parameter, single: false, text: String::new(), ends: Vec::new() }
+    }
+
+    /// A parameter that is one ID, not a column.
+    pub fn single(parameter: &'static str) -> Self {
+        Self { single: true, ..Self::new(parameter) }
     }
 
     /// Appends an ID.
@@ -308,20 +323,15 @@ impl ColumnBuilder {
     /// # Errors
     /// [`IdError::Empty`] or [`IdError::Blank`].
     pub fn push(&mut self, id: &str) -> Result<(), IdError> {
-        validate(self.column, self.ends.len(), id)?;
+        validate(self.place(), id)?;
         self.text.push_str(id);
         self.ends.push(self.text.len());
         Ok(())
     }
 
-    /// The position that the next ID will have.
-    pub fn next_index(&self) -> usize {
-        self.ends.len()
-    }
-
-    /// The parameter's name.
-    pub fn column(&self) -> &'static str {
-        self.column
+    /// Where the next ID will stand.
+    pub fn place(&self) -> Place {
+        Place { parameter: self.parameter, index: (!self.single).then_some(self.ends.len()) }
     }
 
     /// The column.
@@ -506,7 +516,10 @@ mod tests {
             Arc::new(StringArray::from(vec![Some("c"), None])),
         ];
         let error = arrow(arrays).unwrap_err();
-        assert_eq!(error, IdError::Missing { column: "ids", index: 3, what: "null".into() });
+        assert_eq!(
+            error.to_string(),
+            "ids[3] is missing (null): drop the row or fill it in. Nothing was sent"
+        );
     }
 
     #[test]

@@ -14,5 +14,7 @@ pub mod client;
 pub mod config;
 pub mod error;
 pub mod ids;
+#[cfg(feature = "python")]
+mod python;
 pub mod report;
 pub mod wire;

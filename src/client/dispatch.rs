@@ -85,7 +85,7 @@ impl Run<'_> {
 
     /// Sends one deletion, again as long as it is turned away, and settles its IDs when it succeeds.
     pub async fn delete(&self, ids: &[u32]) -> Result<(), Setback> {
-        let attempt = async || {
+        let attempt = || async {
             self.ledger().sent(ids);
             let result = match self.form {
                 Form::One => self.client.channel.delete_annotation(self.single_request(ids[0])).await,
@@ -102,10 +102,10 @@ impl Run<'_> {
     }
 
     /// Sends a request in its turn, and again after a pause as long as its failure is `worth` that.
-    pub async fn persist<T>(
+    pub async fn persist<T, Attempt: Future<Output = Result<T, Error>>>(
         &self,
-        attempt: impl AsyncFn() -> Result<T, Error>,
-        worth: impl Fn(Verdict) -> bool,
+        attempt: impl Fn() -> Attempt,
+        worth: fn(Verdict) -> bool,
     ) -> Result<T, Setback> {
         let mut tried = 0;
         loop {

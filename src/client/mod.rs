@@ -55,11 +55,12 @@ impl Client {
     }
 
     /// A client of another app, with this one's connection and pace.
-    pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Self {
-        let mut settings = Settings::clone(&self.settings);
-        settings.app_id = app_id;
-        settings.user_id = user_id.unwrap_or(settings.user_id);
-        Self { settings: Arc::new(settings), ..self.clone() }
+    ///
+    /// # Errors
+    /// [`ConfigurationError`] when an ID is empty.
+    pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Result<Self, ConfigurationError> {
+        let settings = self.settings.for_app(app_id, user_id)?;
+        Ok(Self { settings: Arc::new(settings), ..self.clone() })
     }
 
     /// The settings in force.

@@ -194,7 +194,7 @@ async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
 }
 
 async fn list(run: &Run<'_>, request: ListAnnotationsRequest) -> Result<Vec<Annotation>, Setback> {
-    let attempt = async || run.client.channel.list_annotations(request.clone()).await;
+    let attempt = || run.client.channel.list_annotations(request.clone());
     run.persist(attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
 }
 

@@ -1,0 +1,139 @@
+"""The exceptions of this package. Each can be pickled, and its text says what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._native import DeleteReport
+
+__all__ = [
+    "ApiError",
+    "AuthenticationError",
+    "ClarifaiError",
+    "ConfigurationError",
+    "DeadlineError",
+    "DeletionError",
+    "IdError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ThrottledError",
+    "TransportError",
+]
+
+
+class ClarifaiError(Exception):
+    """Any error that this package raises on its own account.
+
+    Attributes:
+        report: What became of every ID, where the call was one for many; otherwise ``None``.
+    """
+
+    report: DeleteReport | None
+
+    def __init__(self, message: str, *, report: DeleteReport | None = None) -> None:
+        """Make the error; ``message`` is its whole text."""
+        super().__init__(message)
+        self.report = report
+
+
+class ConfigurationError(ClarifaiError):
+    """A setting is missing, or is not valid. Nothing was sent."""
+
+
+class IdError(ClarifaiError, ValueError):
+    """An ID cannot be sent, or IDs cannot be paired. Nothing was sent.
+
+    Attributes:
+        index: Position of the first ID that is wrong, from 0; ``None`` where the whole argument is.
+    """
+
+    index: int | None
+
+    def __init__(self, message: str, *, index: int | None = None) -> None:
+        """Make the error; ``message`` is its whole text."""
+        super().__init__(message)
+        self.index = index
+
+
+class _IdTypeError(IdError, TypeError):
+    """An `IdError` because of a type, and so a `TypeError` as well."""
+
+
+# Users see, catch and pickle the public name's kin; the double parentage is no name of its own.
+_IdTypeError.__doc__ = IdError.__doc__
+
+
+class ApiError(ClarifaiError):
+    """The service answered, and said no.
+
+    Attributes:
+        code: Clarifai's status code (10000 and up); where the failure came as a gRPC status, that
+            (1 to 16); 0 where the answer carried no status.
+        name: The code's name, for example ``"CONN_THROTTLED"``.
+        description: The service's description of the status.
+        details: The service's details.
+        request_id: What identifies the request to Clarifai's support; empty where it gave none.
+    """
+
+    code: int
+    name: str
+    description: str
+    details: str
+    request_id: str
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: int = 0,
+        name: str = "",
+        description: str = "",
+        details: str = "",
+        request_id: str = "",
+        report: DeleteReport | None = None,
+    ) -> None:
+        """Make the error; ``message`` is its whole text."""
+        super().__init__(message, report=report)
+        self.code = code
+        self.name = name
+        self.description = description
+        self.details = details
+        self.request_id = request_id
+
+
+class AuthenticationError(ApiError):
+    """The key or the session token is missing, wrong or no longer valid."""
+
+
+class PermissionDeniedError(ApiError):
+    """The credential is good, and not allowed to do this: a scope is missing, or the app is another's."""
+
+
+class NotFoundError(ApiError, LookupError):
+    """What the request names is not there: the annotation, its input, the app or the user."""
+
+
+class ThrottledError(ApiError):
+    """Too many requests, after every attempt that `Client(max_attempts=…)` allows."""
+
+
+class TransportError(ClarifaiError, ConnectionError):
+    """No answer came: the service was not reached, or the connection broke."""
+
+
+class DeadlineError(ClarifaiError, TimeoutError):
+    """The time given to the call, or to a request of it, ran out."""
+
+
+class DeletionError(ClarifaiError):
+    """Not every ID of a call for many was deleted. Everything was attempted; see ``report``."""
+
+    report: DeleteReport
+
+    def __init__(self, message: str, *, report: DeleteReport | None = None) -> None:
+        """Make the error; ``message`` is its whole text."""
+        super().__init__(message, report=report)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self.args, self.__dict__

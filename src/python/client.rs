@@ -1,0 +1,409 @@
+//! The public functions and `Client`. Each function and its `_async` twin are one body that differ in how
+//! they wait; the module's functions are the methods of a client that they share.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use pyo3::{exceptions::PyValueError, prelude::*};
+
+use super::{columns, errors, report::DeleteReport, wait::Wait};
+use crate::{
+    client::Client,
+    config::{self, Arguments, Limits, Settings},
+    ids::{IdError, Targets},
+};
+
+/// What the environment may say, by the names of Clarifai's SDK; and where the home directory is.
+const VARIABLES: [&str; 9] = [
+    "CLARIFAI_PAT",
+    "CLARIFAI_SESSION_TOKEN",
+    "CLARIFAI_USER_ID",
+    "CLARIFAI_APP_ID",
+    "CLARIFAI_API_BASE",
+    "CLARIFAI_GRPC_BASE",
+    "CLARIFAI_ROOT_CERTIFICATES_PATH",
+    "HOME",
+    "USERPROFILE",
+];
+
+type Environment = [Option<String>; VARIABLES.len()];
+
+/// Read through `os.environ`, so that what Python code sets there counts, and no C `getenv` races with it.
+fn environment(py: Python<'_>) -> PyResult<Environment> {
+    let environ = py.import("os")?.getattr("environ")?;
+    let mut environment = Environment::default();
+    for (value, name) in environment.iter_mut().zip(VARIABLES) {
+        *value = environ.call_method1("get", (name,))?.extract()?;
+    }
+    Ok(environment)
+}
+
+fn connect(py: Python<'_>, arguments: Arguments, environment: &Environment) -> PyResult<Client> {
+    let variable = |name: &str| {
+        let place = VARIABLES.iter().position(|known| *known == name)?;
+        environment[place].clone()
+    };
+    Settings::resolve(arguments, &variable)
+        .and_then(Client::new)
+        .map_err(|error| errors::configuration_error(py, &error))
+}
+
+/// The client of the module's functions: the one given, else the one that they share. That one is made from
+/// the environment at first use, and again when the environment has changed since.
+fn client_or_shared(py: Python<'_>, given: Option<&Bound<'_, PyClient>>) -> PyResult<Client> {
+    static SHARED: Mutex<Option<(Environment, Client)>> = Mutex::new(None);
+    if let Some(given) = given {
+        return Ok(given.get().0.clone());
+    }
+    let environment = environment(py)?;
+    if let Some((made_from, client)) = &*SHARED.lock().unwrap_or_else(PoisonError::into_inner)
+        && *made_from == environment
+    {
+        return Ok(client.clone());
+    }
+    let client = connect(py, Arguments::default(), &environment)?;
+    *SHARED.lock().unwrap_or_else(PoisonError::into_inner) = Some((environment, client.clone()));
+    Ok(client)
+}
+
+/// A client of one app: a connection and a pace, shared by threads and event loops.
+#[pyclass(name = "Client", module = "clarifai_annotations", frozen)]
+pub struct PyClient(Client);
+
+#[pymethods]
+impl PyClient {
+    #[new]
+    #[pyo3(signature = (*, user_id=None, app_id=None, pat=None, session_token=None, base_url=None,
+        root_certificates_path=None, requests_per_second=Some(15.0), batch_size=128, max_in_flight=32,
+        request_timeout=30.0, max_attempts=10))]
+    #[allow(clippy::too_many_arguments)]
+    fn new(
+        py: Python<'_>,
+        user_id: Option<String>,
+        app_id: Option<String>,
+        pat: Option<String>,
+        session_token: Option<String>,
+        base_url: Option<String>,
+        root_certificates_path: Option<PathBuf>,
+        requests_per_second: Option<f64>,
+        batch_size: usize,
+        max_in_flight: usize,
+        request_timeout: f64,
+        max_attempts: u32,
+    ) -> PyResult<Self> {
+        let request_timeout = config::seconds("request_timeout", request_timeout)
+            .map_err(|error| errors::configuration_error(py, &error))?;
+        let limits = Limits { requests_per_second, batch_size, max_in_flight, request_timeout, max_attempts };
+        let arguments =
+            Arguments { user_id, app_id, pat, session_token, base_url, root_certificates_path, limits };
+        connect(py, arguments, &environment(py)?).map(Self)
+    }
+
+    #[getter]
+    fn user_id(&self) -> &str {
+        &self.0.settings().user_id
+    }
+
+    #[getter]
+    fn app_id(&self) -> &str {
+        &self.0.settings().app_id
+    }
+
+    #[getter]
+    fn base_url(&self) -> &str {
+        &self.0.settings().base_url
+    }
+
+    #[pyo3(signature = (app_id, *, user_id=None))]
+    fn for_app(&self, py: Python<'_>, app_id: String, user_id: Option<String>) -> PyResult<Self> {
+        let client = self.0.for_app(app_id, user_id);
+        client.map(Self).map_err(|error| errors::configuration_error(py, &error))
+    }
+
+    #[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None))]
+    fn delete_annotation<'py>(
+        &self,
+        input_id: &Bound<'py, PyAny>,
+        annotation_id: &Bound<'py, PyAny>,
+        missing_ok: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        delete_one(&self.0, input_id, annotation_id, missing_ok, timeout, Wait::Blocking)
+    }
+
+    #[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None))]
+    fn delete_annotation_async<'py>(
+        &self,
+        input_id: &Bound<'py, PyAny>,
+        annotation_id: &Bound<'py, PyAny>,
+        missing_ok: bool,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        delete_one(&self.0, input_id, annotation_id, missing_ok, timeout, Wait::Awaited)
+    }
+
+    #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None))]
+    fn delete_annotations<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        annotation_ids: &Bound<'py, PyAny>,
+        missing_ok: bool,
+        on_failure: &str,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        delete_pairs(&self.0, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Blocking)
+    }
+
+    #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None))]
+    fn delete_annotations_async<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        annotation_ids: &Bound<'py, PyAny>,
+        missing_ok: bool,
+        on_failure: &str,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        delete_pairs(&self.0, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Awaited)
+    }
+
+    #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None))]
+    fn delete_input_annotations<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        on_failure: &str,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        delete_inputs(&self.0, input_ids, on_failure, timeout, Wait::Blocking)
+    }
+
+    #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None))]
+    fn delete_input_annotations_async<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        on_failure: &str,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        delete_inputs(&self.0, input_ids, on_failure, timeout, Wait::Awaited)
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
+    fn __enter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __exit__(&self, _kind: &Bound<'_, PyAny>, _error: &Bound<'_, PyAny>, _trace: &Bound<'_, PyAny>) {
+        self.close();
+    }
+
+    fn __aenter__(this: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        Wait::Awaited.on(py, async { Ok(this) })
+    }
+
+    fn __aexit__<'py>(
+        &self,
+        py: Python<'py>,
+        _kind: &Bound<'_, PyAny>,
+        _error: &Bound<'_, PyAny>,
+        _trace: &Bound<'_, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.close();
+        Wait::Awaited.on(py, async { Ok(()) })
+    }
+
+    fn __repr__(&self) -> String {
+        let Settings { user_id, app_id, credential, base_url, root_certificates_path, limits } =
+            self.0.settings();
+        let Limits { requests_per_second, batch_size, max_in_flight, request_timeout, max_attempts } = limits;
+        let credential = match credential {
+            config::Credential::Pat(_) => "pat='***'",
+            config::Credential::SessionToken(_) => "session_token='***'",
+        };
+        let roots = root_certificates_path.as_ref().map_or("None".into(), |path| format!("{path:?}"));
+        let pace = requests_per_second.map_or("None".into(), |rate| rate.to_string());
+        let timeout = request_timeout.as_secs_f64();
+        format!(
+            "Client(user_id={user_id:?}, app_id={app_id:?}, {credential}, base_url={base_url:?}, \
+             root_certificates_path={roots}, requests_per_second={pace}, batch_size={batch_size}, \
+             max_in_flight={max_in_flight}, request_timeout={timeout}, max_attempts={max_attempts})"
+        )
+    }
+}
+
+#[pyfunction]
+#[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None, client=None))]
+pub fn delete_annotation<'py>(
+    input_id: &Bound<'py, PyAny>,
+    annotation_id: &Bound<'py, PyAny>,
+    missing_ok: bool,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_id.py(), client)?;
+    delete_one(&client, input_id, annotation_id, missing_ok, timeout, Wait::Blocking)
+}
+
+#[pyfunction]
+#[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None, client=None))]
+pub fn delete_annotation_async<'py>(
+    input_id: &Bound<'py, PyAny>,
+    annotation_id: &Bound<'py, PyAny>,
+    missing_ok: bool,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_id.py(), client)?;
+    delete_one(&client, input_id, annotation_id, missing_ok, timeout, Wait::Awaited)
+}
+
+#[pyfunction]
+#[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None,
+    client=None))]
+pub fn delete_annotations<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    annotation_ids: &Bound<'py, PyAny>,
+    missing_ok: bool,
+    on_failure: &str,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    delete_pairs(&client, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Blocking)
+}
+
+#[pyfunction]
+#[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None,
+    client=None))]
+pub fn delete_annotations_async<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    annotation_ids: &Bound<'py, PyAny>,
+    missing_ok: bool,
+    on_failure: &str,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    delete_pairs(&client, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Awaited)
+}
+
+#[pyfunction]
+#[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None, client=None))]
+pub fn delete_input_annotations<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    on_failure: &str,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    delete_inputs(&client, input_ids, on_failure, timeout, Wait::Blocking)
+}
+
+#[pyfunction]
+#[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None, client=None))]
+pub fn delete_input_annotations_async<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    on_failure: &str,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    delete_inputs(&client, input_ids, on_failure, timeout, Wait::Awaited)
+}
+
+fn delete_one<'py>(
+    client: &Client,
+    input_id: &Bound<'py, PyAny>,
+    annotation_id: &Bound<'py, PyAny>,
+    missing_ok: bool,
+    timeout: Option<f64>,
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = input_id.py();
+    let input = columns::single("input_id", input_id)?;
+    let annotation = columns::single("annotation_id", annotation_id)?;
+    let targets = Targets::pairs(input, annotation).map_err(|error| errors::id_error(py, &error))?;
+    let timeout = timeout_of(timeout)?;
+    let client = client.clone();
+    wait.on(py, async move {
+        client.delete_one(&targets, missing_ok, timeout).await.map_err(|failure| {
+            let target = targets.get(0);
+            let annotation_id = target.annotation_id.unwrap_or_default();
+            Python::attach(|py| errors::failure(py, &failure, target.input_id, annotation_id))
+        })
+    })
+}
+
+fn delete_pairs<'py>(
+    client: &Client,
+    input_ids: &Bound<'py, PyAny>,
+    annotation_ids: &Bound<'py, PyAny>,
+    missing_ok: bool,
+    on_failure: &str,
+    timeout: Option<f64>,
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = input_ids.py();
+    let input_ids = columns::column("input_ids", input_ids)?;
+    let annotation_ids = columns::column("annotation_ids", annotation_ids)?;
+    let targets = Targets::pairs(input_ids, annotation_ids);
+    delete_many(py, client, targets, missing_ok, on_failure, timeout, wait)
+}
+
+fn delete_inputs<'py>(
+    client: &Client,
+    input_ids: &Bound<'py, PyAny>,
+    on_failure: &str,
+    timeout: Option<f64>,
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let targets = Targets::inputs(columns::column("input_ids", input_ids)?);
+    delete_many(input_ids.py(), client, targets, false, on_failure, timeout, wait)
+}
+
+fn delete_many<'py>(
+    py: Python<'py>,
+    client: &Client,
+    targets: Result<Targets, IdError>,
+    missing_ok: bool,
+    on_failure: &str,
+    timeout: Option<f64>,
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let targets = Arc::new(targets.map_err(|error| errors::id_error(py, &error))?);
+    let raise = match on_failure {
+        "raise" => true,
+        "report" => false,
+        other => {
+            let text = format!("on_failure is {other:?}: give \"raise\" or \"report\". Nothing was sent");
+            return Err(PyValueError::new_err(text));
+        }
+    };
+    let timeout = timeout_of(timeout)?;
+    let client = client.clone();
+    wait.on(py, async move {
+        let report = client.delete(&targets, timeout).await;
+        Python::attach(|py| {
+            let report = report.map_err(|error| errors::plain(py, &error))?;
+            let report = Bound::new(py, DeleteReport::new(targets, &report, missing_ok))?;
+            match DeleteReport::exception(&report) {
+                Some(exception) if raise => Err(exception),
+                _ => Ok(report.unbind()),
+            }
+        })
+    })
+}
+
+fn timeout_of(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+    match seconds {
+        None => Ok(None),
+        Some(f64::INFINITY) => Ok(None),
+        Some(seconds) => config::seconds("timeout", seconds)
+            .map(Some)
+            .map_err(|error| PyValueError::new_err(format!("{error}. Nothing was sent"))),
+    }
+}

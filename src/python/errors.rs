@@ -1,0 +1,137 @@
+//! The core's errors → the exceptions of `clarifai_annotations.errors`. The only place that raises.
+
+use pyo3::{
+    exceptions::PyRuntimeError,
+    intern,
+    prelude::*,
+    types::{IntoPyDict as _, PyDict},
+};
+
+use super::report::DeleteReport;
+use crate::{
+    client::Failure,
+    config::ConfigurationError,
+    error::{Error, Kind, Status},
+    ids::IdError,
+    report::Outcome,
+};
+
+/// `ConfigurationError`.
+pub fn configuration_error(py: Python<'_>, error: &ConfigurationError) -> PyErr {
+    exception(py, "ConfigurationError", error.to_string(), Ok(PyDict::new(py)))
+}
+
+/// `IdError`, which is a `TypeError` too where the type is wrong.
+pub fn id_error(py: Python<'_>, error: &IdError) -> PyErr {
+    let class = if error.is_type_error() { "_IdTypeError" } else { "IdError" };
+    exception(py, class, error.to_string(), [("index", error.index())].into_py_dict(py))
+}
+
+/// The error of a call for one annotation.
+pub fn failure(py: Python<'_>, failure: &Failure, input_id: &str, annotation_id: &str) -> PyErr {
+    let Failure { outcome, error } = failure;
+    let which = format!("annotation {annotation_id:?} of input {input_id:?}");
+    let (what, advice) = match outcome {
+        Outcome::Deleted => (format!("{which} was deleted"), ""),
+        Outcome::Absent => (
+            format!("{which} is not there"),
+            ". Check both IDs; if an absent one is as good as a deleted one, pass missing_ok=True",
+        ),
+        Outcome::Failed | Outcome::Unsent => (format!("{which} was not deleted"), advice(error)),
+        Outcome::Unknown => (
+            format!("whether {which} was deleted is unknown"),
+            match error {
+                Error::Api(status) if status.kind() != Kind::Other => advice(error),
+                _ => ". Call again with missing_ok=True to make sure",
+            },
+        ),
+    };
+    // One that is not there is a LookupError, by whatever code the service says so.
+    let class = if *outcome == Outcome::Absent { "NotFoundError" } else { class_of(error) };
+    exception(py, class, format!("{what}: {error}{advice}"), attributes(py, error))
+}
+
+/// The error of a call for many that was stopped before everything was attempted.
+pub fn stopped(py: Python<'_>, error: &Error, report: &Bound<'_, DeleteReport>) -> PyErr {
+    let message = format!("{}: {error}{}. See .report", report.get().summary(), advice(error));
+    let attributes = attributes(py, error).and_then(|attributes| {
+        attributes.set_item(intern!(py, "report"), report)?;
+        Ok(attributes)
+    });
+    exception(py, class_of(error), message, attributes)
+}
+
+/// `DeletionError`: everything was attempted, and not everything is deleted.
+pub fn deletion_error(py: Python<'_>, message: String, report: &Bound<'_, DeleteReport>) -> PyErr {
+    exception(py, "DeletionError", message, [("report", report)].into_py_dict(py))
+}
+
+/// An error that is not about any ID, such as a closed client.
+pub fn plain(py: Python<'_>, error: &Error) -> PyErr {
+    exception(py, class_of(error), error.to_string(), attributes(py, error))
+}
+
+fn class_of(error: &Error) -> &'static str {
+    match error {
+        Error::Api(status) => match status.kind() {
+            Kind::Authentication => "AuthenticationError",
+            Kind::PermissionDenied => "PermissionDeniedError",
+            Kind::NotFound => "NotFoundError",
+            Kind::Throttled => "ThrottledError",
+            Kind::Other => "ApiError",
+        },
+        Error::Transport { .. } => "TransportError",
+        Error::Deadline { .. } => "DeadlineError",
+        Error::Closed => "ClarifaiError",
+    }
+}
+
+/// What to do about it.
+fn advice(error: &Error) -> &'static str {
+    match error {
+        Error::Api(status) => match status.kind() {
+            Kind::Authentication => ". Check the key: pat=…, CLARIFAI_PAT, or `clarifai login`",
+            Kind::PermissionDenied => {
+                ". Give the key the scopes Annotations_Delete and Annotations_Get, and check that the app is yours"
+            }
+            Kind::NotFound => ". Check user_id and app_id",
+            Kind::Throttled => {
+                ". Other clients may share the quota: wait, or lower requests_per_second for this one"
+            }
+            Kind::Other => "",
+        },
+        Error::Transport { .. } => ". Check base_url and the network",
+        Error::Deadline { .. } => {
+            ". Allow more time, or call again: what is gone by then is reported as absent"
+        }
+        Error::Closed => "",
+    }
+}
+
+fn attributes<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyDict>> {
+    let attributes = PyDict::new(py);
+    if let Error::Api(Status { code, name, description, details, request_id }) = error {
+        attributes.set_item(intern!(py, "code"), code)?;
+        attributes.set_item(intern!(py, "name"), name)?;
+        attributes.set_item(intern!(py, "description"), description)?;
+        attributes.set_item(intern!(py, "details"), details)?;
+        attributes.set_item(intern!(py, "request_id"), request_id)?;
+    }
+    Ok(attributes)
+}
+
+fn exception(py: Python<'_>, class: &str, message: String, attributes: PyResult<Bound<'_, PyDict>>) -> PyErr {
+    let made = attributes.and_then(|attributes| {
+        let errors = py.import(intern!(py, "clarifai_annotations.errors"))?;
+        errors.getattr(class)?.call((&message,), Some(&attributes))
+    });
+    match made {
+        Ok(exception) => PyErr::from_value(exception),
+        // The package is broken; the message matters more.
+        Err(cause) => {
+            let error = PyRuntimeError::new_err(message);
+            error.set_cause(py, Some(cause));
+            error
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! `DeleteReport`: what became of every ID of a call, as Python sees it.
+
+use std::sync::Arc;
+
+use pyo3::{
+    exceptions::{PyIndexError, PyTypeError, PyValueError},
+    prelude::*,
+    types::{PyBytes, PyList, PySlice, PyType},
+};
+use serde::{Deserialize, Serialize};
+
+use super::errors;
+use crate::{
+    error::{Error, Status},
+    ids::{ColumnBuilder, IdError, Targets},
+    report::{Outcome, Report},
+};
+
+/// What became of every ID of a call for many.
+#[pyclass(module = "clarifai_annotations", frozen)]
+pub struct DeleteReport {
+    counts: Counts,
+    failures: Arc<Rows>,
+    /// What ended the run before everything was attempted.
+    stopped_by: Option<Arc<Error>>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Counts {
+    requested: usize,
+    deleted: usize,
+    absent: usize,
+    failed: usize,
+    unknown: usize,
+    unsent: usize,
+    duplicates: usize,
+    requests: u64,
+    retries: u64,
+    throttled: u64,
+    elapsed: f64,
+    missing_ok: bool,
+}
+
+/// Every ID that is not deleted.
+struct Rows {
+    targets: Arc<Targets>,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    /// Its place among the different IDs that the call named.
+    target: u32,
+    /// Its position in the caller's columns.
+    position: u32,
+    outcome: Outcome,
+    error: Option<Arc<Error>>,
+}
+
+impl DeleteReport {
+    pub fn new(targets: Arc<Targets>, report: &Report, missing_ok: bool) -> Self {
+        let counts = Counts {
+            requested: report.requested(),
+            deleted: report.count(Outcome::Deleted),
+            absent: report.count(Outcome::Absent),
+            failed: report.count(Outcome::Failed),
+            unknown: report.count(Outcome::Unknown),
+            unsent: report.count(Outcome::Unsent),
+            duplicates: targets.duplicates(),
+            requests: report.requests.sent,
+            retries: report.requests.retries,
+            throttled: report.requests.throttled,
+            elapsed: report.elapsed.as_secs_f64(),
+            missing_ok,
+        };
+        let rows = report.failures().iter().map(|&target| Row {
+            target,
+            position: targets.get(target as usize).position as u32,
+            outcome: report.outcome(target as usize),
+            error: report.error(target as usize).cloned(),
+        });
+        let rows = rows.collect();
+        let stopped_by = report.stopped_by().cloned();
+        Self { counts, failures: Arc::new(Rows { targets, rows }), stopped_by }
+    }
+
+    /// The exception that this report calls for, if any.
+    pub fn exception(this: &Bound<'_, Self>) -> Option<PyErr> {
+        let report = this.get();
+        if report.is_ok() {
+            return None;
+        }
+        if let Some(cause) = &report.stopped_by {
+            return Some(errors::stopped(this.py(), cause, this));
+        }
+        let mut message = report.summary();
+        let first = report.failures.rows.iter().position(|row| !report.is_fine(row.outcome));
+        if let Some(first) = first.map(|index| report.failures.failure(index)) {
+            message += &format!(". First: {}", first.line());
+        }
+        message += ". See .report.failures";
+        Some(errors::deletion_error(this.py(), message, this))
+    }
+
+    /// The counts in a sentence.
+    pub fn summary(&self) -> String {
+        let Counts { requested, absent, failed, unknown, unsent, .. } = self.counts;
+        let counts = [("absent", absent), ("failed", failed), ("unknown", unknown), ("unsent", unsent)];
+        let counts: Vec<_> =
+            counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
+        let not_deleted = absent + failed + unknown + unsent;
+        format!("{not_deleted} of {requested} IDs were not deleted ({})", counts.join(", "))
+    }
+
+    fn is_fine(&self, outcome: Outcome) -> bool {
+        outcome == Outcome::Deleted || (outcome == Outcome::Absent && self.counts.missing_ok)
+    }
+
+    fn is_ok(&self) -> bool {
+        let Counts { absent, failed, unknown, unsent, missing_ok, .. } = self.counts;
+        failed + unknown + unsent == 0 && (absent == 0 || missing_ok)
+    }
+}
+
+#[pymethods]
+impl DeleteReport {
+    #[getter]
+    fn requested(&self) -> usize {
+        self.counts.requested
+    }
+
+    #[getter]
+    fn deleted(&self) -> usize {
+        self.counts.deleted
+    }
+
+    #[getter]
+    fn absent(&self) -> usize {
+        self.counts.absent
+    }
+
+    #[getter]
+    fn failed(&self) -> usize {
+        self.counts.failed
+    }
+
+    #[getter]
+    fn unknown(&self) -> usize {
+        self.counts.unknown
+    }
+
+    #[getter]
+    fn unsent(&self) -> usize {
+        self.counts.unsent
+    }
+
+    #[getter]
+    fn duplicates(&self) -> usize {
+        self.counts.duplicates
+    }
+
+    #[getter]
+    fn requests(&self) -> u64 {
+        self.counts.requests
+    }
+
+    #[getter]
+    fn retries(&self) -> u64 {
+        self.counts.retries
+    }
+
+    #[getter]
+    fn throttled(&self) -> u64 {
+        self.counts.throttled
+    }
+
+    #[getter]
+    fn elapsed(&self) -> f64 {
+        self.counts.elapsed
+    }
+
+    #[getter]
+    fn ok(&self) -> bool {
+        self.is_ok()
+    }
+
+    #[getter]
+    fn failures(&self) -> Failures {
+        Failures(Arc::clone(&self.failures))
+    }
+
+    fn __repr__(&self) -> String {
+        let Counts { requested, deleted, absent, failed, unknown, unsent, .. } = self.counts;
+        let Counts { duplicates, requests, retries, throttled, elapsed, .. } = self.counts;
+        format!(
+            "DeleteReport(requested={requested}, deleted={deleted}, absent={absent}, failed={failed}, \
+             unknown={unknown}, unsent={unsent}, duplicates={duplicates}, requests={requests}, \
+             retries={retries}, throttled={throttled}, elapsed={elapsed:.3})"
+        )
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let load = py.get_type::<Self>().getattr("_load")?;
+        let saved = serde_json::to_vec(&Saved::from(self));
+        let saved = saved.map_err(|error| PyValueError::new_err(error.to_string()))?;
+        Ok((load, (PyBytes::new(py, &saved),)))
+    }
+
+    /// Makes a report again from what `pickle` kept of it.
+    #[classmethod]
+    fn _load(_class: &Bound<'_, PyType>, saved: &[u8]) -> PyResult<Self> {
+        let saved: Saved =
+            serde_json::from_slice(saved).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        saved.into_report().map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+}
+
+/// A report on its way through `pickle`: of the IDs, it keeps those that are not deleted.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    counts: Counts,
+    stopped_by: Option<Error>,
+    pairs: bool,
+    failures: Vec<SavedFailure>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedFailure {
+    position: u32,
+    input_id: String,
+    annotation_id: Option<String>,
+    outcome: Outcome,
+    error: Option<Error>,
+}
+
+impl From<&DeleteReport> for Saved {
+    fn from(report: &DeleteReport) -> Self {
+        let Rows { targets, rows } = &*report.failures;
+        let failures = rows.iter().map(|row| {
+            let target = targets.get(row.target as usize);
+            SavedFailure {
+                position: row.position,
+                input_id: target.input_id.into(),
+                annotation_id: target.annotation_id.map(Into::into),
+                outcome: row.outcome,
+                error: row.error.as_deref().cloned(),
+            }
+        });
+        Self {
+            counts: report.counts.clone(),
+            stopped_by: report.stopped_by.as_deref().cloned(),
+            pairs: targets.are_pairs(),
+            failures: failures.collect(),
+        }
+    }
+}
+
+impl Saved {
+    fn into_report(self) -> Result<DeleteReport, IdError> {
+        let mut input_ids = ColumnBuilder::new("input_ids");
+        let mut annotation_ids = ColumnBuilder::new("annotation_ids");
+        let mut rows = Vec::with_capacity(self.failures.len());
+        for (target, saved) in (0..).zip(self.failures) {
+            let SavedFailure { position, input_id, annotation_id, outcome, error } = saved;
+            input_ids.push(&input_id)?;
+            if let Some(annotation_id) = annotation_id {
+                annotation_ids.push(&annotation_id)?;
+            }
+            rows.push(Row { target, position, outcome, error: error.map(Arc::new) });
+        }
+        let targets = if self.pairs {
+            Targets::pairs(input_ids.finish(), annotation_ids.finish())?
+        } else {
+            Targets::inputs(input_ids.finish())?
+        };
+        let failures = Arc::new(Rows { targets: Arc::new(targets), rows });
+        Ok(DeleteReport { counts: self.counts, failures, stopped_by: self.stopped_by.map(Arc::new) })
+    }
+}
+
+impl Rows {
+    fn failure(&self, index: usize) -> Failure {
+        let row = &self.rows[index];
+        let target = self.targets.get(row.target as usize);
+        let (code, name, message) = match row.error.as_deref() {
+            Some(error @ Error::Api(Status { code, name, .. })) => (*code, name.clone(), error.to_string()),
+            Some(error) => (0, String::new(), error.to_string()),
+            None => (0, String::new(), String::new()),
+        };
+        Failure {
+            position: row.position as usize,
+            input_id: target.input_id.into(),
+            annotation_id: target.annotation_id.map(Into::into),
+            outcome: row.outcome.name(),
+            code,
+            name,
+            message,
+        }
+    }
+}
+
+/// Every ID of a call that is not deleted, in the call's order. Its items are made when they are asked for.
+#[pyclass(module = "clarifai_annotations", frozen, sequence)]
+pub struct Failures(Arc<Rows>);
+
+#[pymethods]
+impl Failures {
+    fn __len__(&self) -> usize {
+        self.0.rows.len()
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let len = self.0.rows.len() as isize;
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let slice = slice.indices(len)?;
+            let indices = (0..slice.slicelength as isize).map(|n| (slice.start + n * slice.step) as usize);
+            return Ok(
+                PyList::new(py, indices.map(|index| self.0.failure(index)).collect::<Vec<_>>())?.into_any()
+            );
+        }
+        let Ok(index) = index.extract::<isize>() else {
+            return Err(PyTypeError::new_err("failures are indexed by integers or slices"));
+        };
+        let index = if index < 0 { index + len } else { index };
+        if !(0..len).contains(&index) {
+            return Err(PyIndexError::new_err("there are not so many failures"));
+        }
+        Ok(Bound::new(py, self.0.failure(index as usize))?.into_any())
+    }
+
+    fn __repr__(&self) -> String {
+        const SHOWN: usize = 10;
+        let count = self.0.rows.len();
+        let mut lines: Vec<_> = (0..count.min(SHOWN)).map(|index| self.0.failure(index).line()).collect();
+        if count > SHOWN {
+            lines.push(format!("… and {} more", count - SHOWN));
+        }
+        format!("<Failures: {count}{}>", lines.iter().map(|line| format!("\n  {line}")).collect::<String>())
+    }
+}
+
+/// An ID that is not deleted, and why.
+#[pyclass(module = "clarifai_annotations", frozen, get_all)]
+pub struct Failure {
+    position: usize,
+    input_id: String,
+    annotation_id: Option<String>,
+    outcome: &'static str,
+    code: i32,
+    name: String,
+    message: String,
+}
+
+impl Failure {
+    fn line(&self) -> String {
+        let Self { position, input_id, annotation_id, outcome, message, .. } = self;
+        match annotation_id {
+            Some(id) => format!(
+                "position {position}, annotation {id:?} of input {input_id:?} is {outcome}: {message}"
+            ),
+            None => format!("position {position}, input {input_id:?} is {outcome}: {message}"),
+        }
+    }
+}
+
+#[pymethods]
+impl Failure {
+    fn __repr__(&self) -> String {
+        format!("<Failure: {}>", self.line())
+    }
+}
