@@ -15,6 +15,7 @@ __all__ = [
     "DeadlineError",
     "DeletionError",
     "IdError",
+    "IdTypeError",
     "NotFoundError",
     "PermissionDeniedError",
     "ThrottledError",
@@ -56,12 +57,8 @@ class IdError(ClarifaiError, ValueError):
         self.index = index
 
 
-class _IdTypeError(IdError, TypeError):
-    """An `IdError` because of a type, and so a `TypeError` as well."""
-
-
-# Users see, catch and pickle the public name's kin; the double parentage is no name of its own.
-_IdTypeError.__doc__ = IdError.__doc__
+class IdTypeError(IdError, TypeError):
+    """An `IdError` because something of the wrong type stands where an ID or a column of IDs belongs."""
 
 
 class ApiError(ClarifaiError):
@@ -137,3 +134,8 @@ class DeletionError(ClarifaiError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__
+
+
+# Tracebacks and pickles name them as users import them.
+for _name in __all__:
+    globals()[_name].__module__ = "clarifai_annotations"

@@ -23,7 +23,7 @@ pub fn configuration_error(py: Python<'_>, error: &ConfigurationError) -> PyErr 
 
 /// `IdError`, which is a `TypeError` too where the type is wrong.
 pub fn id_error(py: Python<'_>, error: &IdError) -> PyErr {
-    let class = if error.is_type_error() { "_IdTypeError" } else { "IdError" };
+    let class = if error.is_type_error() { "IdTypeError" } else { "IdError" };
     exception(py, class, error.to_string(), [("index", error.index())].into_py_dict(py))
 }
 

@@ -1,0 +1,48 @@
+"""What all tests share: an environment without a Clarifai account, and peers to talk to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from official_service import OfficialService, official_service
+
+from clarifai_annotations import Client
+
+KEY = "made-up-key-0123456789"
+"""A personal access token that looks like one and is none."""
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Whoever runs the tests may have an account: neither their variables nor their files are seen."""
+    for name in os.environ:
+        if name.startswith("CLARIFAI_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+@pytest.fixture
+def service() -> Iterator[OfficialService]:
+    """Clarifai's own stubs as the service, over plain HTTP/2."""
+    with official_service() as service:
+        yield service
+
+
+def client_of(service: OfficialService, **settings: Any) -> Client:
+    """A client of that service, with one attempt at each request unless told otherwise."""
+    settings = {"user_id": "me", "app_id": "cats", "pat": KEY, "max_attempts": 1, **settings}
+    return Client(base_url=service.base_url, **settings)
+
+
+@pytest.fixture
+def client(service: OfficialService) -> Iterator[Client]:
+    """A client of `service`."""
+    with client_of(service) as client:
+        yield client
