@@ -8,7 +8,7 @@ use std::{
 };
 
 use tonic::{
-    Code, ConnectError,
+    Code, ConnectError, TimeoutExpired,
     metadata::{Ascii, MetadataValue},
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
@@ -133,6 +133,7 @@ impl Channel {
         &self,
         call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
     ) -> Result<T, Error> {
+        // tonic keeps to the timeout of the request until the answer begins; this one until it ends.
         match tokio::time::timeout(self.request_timeout, call).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(self.failure(status)),
@@ -143,6 +144,9 @@ impl Channel {
     /// tonic tells failures of its own from the service's by their source.
     fn failure(&self, status: tonic::Status) -> Error {
         if let Some(source) = status.source() {
+            if chain(source).any(|error| error.is::<TimeoutExpired>()) {
+                return self.too_late();
+            }
             let text = innermost(source);
             let not_sent = chain(source).any(|error| error.is::<ConnectError>());
             return if not_sent {

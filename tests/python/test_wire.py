@@ -12,7 +12,7 @@ import pytest
 import trustme
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from conftest import KEY, client_of
-from official_service import OfficialService, official_service
+from official_service import OfficialService, deletion_answer, official_service
 
 from clarifai_annotations import Client, __version__
 
@@ -157,9 +157,9 @@ def test_a_batch_size_of_our_own_is_kept(service: OfficialService) -> None:
 def test_the_metadata_asks_the_service_to_keep_to_the_request_timeout(service: OfficialService) -> None:
     remaining: list[float] = []
 
-    def answer(_request: Any, context: grpc.ServicerContext) -> Any:
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
         remaining.append(context.time_remaining())
-        return service_pb2.DESCRIPTOR and OfficialService().on_delete(None, context)
+        return deletion_answer(10000)(request, context)
 
     service.on_delete = answer
     with client_of(service, request_timeout=7.5) as client:
