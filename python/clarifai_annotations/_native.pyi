@@ -1,0 +1,447 @@
+"""The native half of clarifai_annotations: the reference of what it offers."""
+
+from asyncio import Future
+from collections.abc import Awaitable, Iterable, Iterator
+from os import PathLike
+from types import TracebackType
+from typing import Any, Literal, Protocol, TypeAlias, final, overload, type_check_only
+
+from typing_extensions import Self
+
+__all__ = [
+    "FILE_DESCRIPTOR_SET",
+    "Client",
+    "DeleteReport",
+    "Failure",
+    "Failures",
+    "__version__",
+    "delete_annotation",
+    "delete_annotation_async",
+    "delete_annotations",
+    "delete_annotations_async",
+    "delete_input_annotations",
+    "delete_input_annotations_async",
+]
+
+__version__: str
+FILE_DESCRIPTOR_SET: bytes
+
+@type_check_only
+class _ArrowStream(Protocol):
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+@type_check_only
+class _ArrowArray(Protocol):
+    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
+
+# A column of IDs: a list, tuple or any iterable of str, a numpy array, a pandas Series or Index, or anything
+# that exports an Arrow string column. A bare str is one too for a type checker; it is refused at run time.
+_IdColumn: TypeAlias = Iterable[str] | _ArrowStream | _ArrowArray
+_OnFailure: TypeAlias = Literal["raise", "report"]
+_Outcome: TypeAlias = Literal["absent", "failed", "unknown", "unsent"]
+
+def delete_annotation(
+    input_id: str,
+    annotation_id: str,
+    *,
+    missing_ok: bool = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> None:
+    """Delete one annotation.
+
+    Args:
+        input_id: ID of the input that the annotation is on.
+        annotation_id: ID of the annotation.
+        missing_ok: Whether an annotation that is not there is as good as a deleted one,
+            as in `pathlib.Path.unlink`.
+        timeout: Seconds for the whole call, attempts and waits included; ``None`` for no limit.
+        client: The client to use; ``None`` for the one that the functions share, which is made
+            from the environment.
+
+    Raises:
+        IdError: An ID is empty, blank or missing. Nothing was sent.
+        IdTypeError: An ID is not a string. Nothing was sent.
+        ConfigurationError: A setting is missing. Nothing was sent.
+        NotFoundError: The annotation is not there (unless ``missing_ok``), or its app is not.
+        AuthenticationError: The service does not accept the credential.
+        PermissionDeniedError: The credential may not delete here.
+        ThrottledError: Too many requests, at every attempt.
+        ApiError: The service refused for another reason.
+        TransportError: The service was not reached, or the connection broke.
+        DeadlineError: No answer in time.
+
+    Example:
+        >>> delete_annotation("photo-1", "box-7", missing_ok=True)
+
+    """
+
+def delete_annotation_async(
+    input_id: str,
+    annotation_id: str,
+    *,
+    missing_ok: bool = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> Future[None]:
+    """Delete one annotation; the awaitable twin of `delete_annotation`.
+
+    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+    come from the ``await``. Call it where an event loop runs. Cancelling it cancels its request.
+
+    Example:
+        >>> await delete_annotation_async("photo-1", "box-7")
+
+    """
+
+def delete_annotations(
+    input_ids: _IdColumn,
+    annotation_ids: _IdColumn,
+    *,
+    missing_ok: bool = False,
+    on_failure: _OnFailure = "raise",
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> DeleteReport:
+    """Delete many annotations, each named by its input's ID and its own at the same position.
+
+    The whole call is checked before anything is sent. A repeated pair is sent once. Batches of up
+    to 128 go out at the pace of the quota, and one bad batch never stops the others.
+
+    Args:
+        input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
+            pandas Series or Index, or anything that exports an Arrow string column.
+        annotation_ids: IDs of the annotations, as many, in the same order.
+        missing_ok: Whether annotations that are not there are no failures.
+        on_failure: ``"raise"`` raises when not everything was deleted, after everything was
+            attempted; ``"report"`` returns the report.
+        timeout: Seconds for the whole call; ``None`` for no limit.
+        client: The client to use; ``None`` for the one that the functions share.
+
+    Returns:
+        What became of every pair. Empty columns send nothing and give an empty report.
+
+    Raises:
+        IdError: The columns differ in length, or an ID is empty, blank or missing; ``.index`` is
+            the position. Nothing was sent.
+        IdTypeError: Something is not a string, or not a column. Nothing was sent.
+        ConfigurationError: A setting is missing. Nothing was sent.
+        DeletionError: Not everything was deleted; ``.report`` says what became of every pair.
+        AuthenticationError: The credential was refused, and the run stopped; ``.report``.
+        PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
+        NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
+        TransportError: The service cannot be reached, and the run stopped; ``.report``.
+        DeadlineError: ``timeout`` is over; ``.report``.
+
+    Example:
+        >>> report = delete_annotations(["photo-1", "photo-2"], ["box-7", "box-9"])
+        >>> report.deleted
+        2
+
+    """
+
+def delete_annotations_async(
+    input_ids: _IdColumn,
+    annotation_ids: _IdColumn,
+    *,
+    missing_ok: bool = False,
+    on_failure: _OnFailure = "raise",
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> Future[DeleteReport]:
+    """Delete many annotations in pairs; the awaitable twin of `delete_annotations`.
+
+    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+
+    Example:
+        >>> report = await delete_annotations_async(["photo-1"], ["box-7"])
+
+    """
+
+def delete_input_annotations(
+    input_ids: _IdColumn,
+    *,
+    on_failure: _OnFailure = "raise",
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> DeleteReport:
+    """Delete every annotation of some inputs, save their input-level ones.
+
+    An input-level annotation goes only with its input. The report counts inputs.
+
+    Args:
+        input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
+            pandas Series or Index, or anything that exports an Arrow string column.
+        on_failure: ``"raise"`` raises when not everything was deleted, after everything was
+            attempted; ``"report"`` returns the report.
+        timeout: Seconds for the whole call; ``None`` for no limit.
+        client: The client to use; ``None`` for the one that the functions share.
+
+    Returns:
+        What became of every input. An empty column sends nothing and gives an empty report.
+
+    Raises:
+        IdError: An ID is empty, blank or missing; ``.index`` is the position. Nothing was sent.
+        IdTypeError: Something is not a string, or not a column. Nothing was sent.
+        ConfigurationError: A setting is missing. Nothing was sent.
+        DeletionError: Not everything was deleted; ``.report`` says what became of every input.
+        AuthenticationError: The credential was refused, and the run stopped; ``.report``.
+        PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
+        NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
+        TransportError: The service cannot be reached, and the run stopped; ``.report``.
+        DeadlineError: ``timeout`` is over; ``.report``.
+
+    Example:
+        >>> report = delete_input_annotations(["photo-1", "photo-2"])
+
+    """
+
+def delete_input_annotations_async(
+    input_ids: _IdColumn,
+    *,
+    on_failure: _OnFailure = "raise",
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> Future[DeleteReport]:
+    """Delete every annotation of some inputs; the awaitable twin of `delete_input_annotations`.
+
+    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+
+    Example:
+        >>> report = await delete_input_annotations_async(["photo-1"])
+
+    """
+
+@final
+class Client:
+    """A client of one Clarifai app: one connection and one pace, shared by threads and event loops.
+
+    Each setting is the argument, else the environment variable, else the current context of
+    ``~/.config/clarifai/config`` (written by ``clarifai login``), else the default. The connection
+    is made at the first call. A client is a context manager, sync or async, that closes it.
+
+    Args:
+        user_id: Owner of the app (``CLARIFAI_USER_ID``).
+        app_id: The app whose annotations are deleted (``CLARIFAI_APP_ID``).
+        pat: Personal access token (``CLARIFAI_PAT``).
+        session_token: Session token, instead of ``pat`` (``CLARIFAI_SESSION_TOKEN``).
+        base_url: ``https://host[:port]`` or ``http://host[:port]`` (``CLARIFAI_API_BASE``; or
+            ``CLARIFAI_GRPC_BASE``, a host that speaks TLS). Default ``https://api.clarifai.com``.
+            A host without a scheme is refused unless it is Clarifai's.
+        root_certificates_path: PEM file of the authorities to trust instead of the system's
+            (``CLARIFAI_ROOT_CERTIFICATES_PATH``).
+        requests_per_second: Requests that may leave in any second; ``None`` lifts the pace.
+            Clarifai allows a user 15 by default.
+        batch_size: IDs in one request, 1 to 128.
+        max_in_flight: Requests under way at once.
+        request_timeout: Seconds for one request.
+        max_attempts: How often a request is tried in all.
+
+    Raises:
+        ConfigurationError: A setting is missing or not valid.
+
+    Example:
+        >>> with Client(user_id="me", app_id="cats") as client:  # the key is in CLARIFAI_PAT
+        ...     client.delete_annotation("photo-1", "box-7")
+
+    """
+
+    def __new__(
+        cls,
+        *,
+        user_id: str | None = None,
+        app_id: str | None = None,
+        pat: str | None = None,
+        session_token: str | None = None,
+        base_url: str | None = None,
+        root_certificates_path: str | PathLike[str] | None = None,
+        requests_per_second: float | None = 15.0,
+        batch_size: int = 128,
+        max_in_flight: int = 32,
+        request_timeout: float = 30.0,
+        max_attempts: int = 10,
+    ) -> Self: ...
+    @property
+    def user_id(self) -> str:
+        """Owner of the app."""
+
+    @property
+    def app_id(self) -> str:
+        """The app whose annotations are deleted."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is."""
+
+    def for_app(self, app_id: str, *, user_id: str | None = None) -> Client:
+        """Make a client of another app that shares this one's connection and pace.
+
+        Args:
+            app_id: The other app.
+            user_id: Its owner; ``None`` for the same user.
+
+        Raises:
+            ConfigurationError: An ID is empty.
+
+        """
+
+    def delete_annotation(
+        self, input_id: str, annotation_id: str, *, missing_ok: bool = False, timeout: float | None = None
+    ) -> None:
+        """Delete one annotation, as the function `delete_annotation` does."""
+
+    def delete_annotation_async(
+        self, input_id: str, annotation_id: str, *, missing_ok: bool = False, timeout: float | None = None
+    ) -> Future[None]:
+        """Delete one annotation, as the function `delete_annotation_async` does."""
+
+    def delete_annotations(
+        self,
+        input_ids: _IdColumn,
+        annotation_ids: _IdColumn,
+        *,
+        missing_ok: bool = False,
+        on_failure: _OnFailure = "raise",
+        timeout: float | None = None,
+    ) -> DeleteReport:
+        """Delete many annotations in pairs, as the function `delete_annotations` does."""
+
+    def delete_annotations_async(
+        self,
+        input_ids: _IdColumn,
+        annotation_ids: _IdColumn,
+        *,
+        missing_ok: bool = False,
+        on_failure: _OnFailure = "raise",
+        timeout: float | None = None,
+    ) -> Future[DeleteReport]:
+        """Delete many annotations in pairs, as the function `delete_annotations_async` does."""
+
+    def delete_input_annotations(
+        self, input_ids: _IdColumn, *, on_failure: _OnFailure = "raise", timeout: float | None = None
+    ) -> DeleteReport:
+        """Delete every annotation of some inputs, as the function `delete_input_annotations` does."""
+
+    def delete_input_annotations_async(
+        self, input_ids: _IdColumn, *, on_failure: _OnFailure = "raise", timeout: float | None = None
+    ) -> Future[DeleteReport]:
+        """Delete every annotation of some inputs, as `delete_input_annotations_async` does."""
+
+    def close(self) -> None:
+        """Close the connection, also for the clients made by `for_app`. Later calls fail."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+    def __aenter__(self) -> Awaitable[Self]: ...
+    def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> Awaitable[None]: ...
+
+@final
+class DeleteReport:
+    """What became of every ID of a call for many.
+
+    ``deleted``, ``absent``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``.
+    Can be pickled.
+    """
+
+    @property
+    def requested(self) -> int:
+        """Different IDs that the call named: pairs, or inputs."""
+
+    @property
+    def deleted(self) -> int:
+        """Confirmed by the service; or sent without a clear answer, and a list shows them gone."""
+
+    @property
+    def absent(self) -> int:
+        """The service refused the request, and a list shows that they are not there."""
+
+    @property
+    def failed(self) -> int:
+        """There still, and the service refuses to delete them."""
+
+    @property
+    def unknown(self) -> int:
+        """Sent, and what became of them could not be found out."""
+
+    @property
+    def unsent(self) -> int:
+        """Never sent: the run was stopped first."""
+
+    @property
+    def duplicates(self) -> int:
+        """Mentions that repeat an earlier one. They were sent once and count once above."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent: deletions and lists, first attempts and later ones."""
+
+    @property
+    def retries(self) -> int:
+        """Of these, the ones that repeat something that failed."""
+
+    @property
+    def throttled(self) -> int:
+        """Of these, the ones that the service answered with "too many requests"."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the run took."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is deleted; with ``missing_ok``, or absent."""
+
+    @property
+    def failures(self) -> Failures:
+        """Every ID that is not deleted, in the call's order."""
+
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
+
+@final
+class Failures:
+    """A sequence of every ID that is not deleted, in the call's order."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, key: int, /) -> Failure: ...
+    @overload
+    def __getitem__(self, key: slice, /) -> list[Failure]: ...
+    def __iter__(self) -> Iterator[Failure]: ...
+
+@final
+class Failure:
+    """An ID that is not deleted, and why."""
+
+    @property
+    def position(self) -> int:
+        """Where the call named it first, from 0."""
+
+    @property
+    def input_id(self) -> str:
+        """The input."""
+
+    @property
+    def annotation_id(self) -> str | None:
+        """The annotation; ``None`` where the call was for whole inputs."""
+
+    @property
+    def outcome(self) -> _Outcome:
+        """What became of it."""
+
+    @property
+    def code(self) -> int:
+        """The service's status code, or the gRPC status; 0 where no answer came."""
+
+    @property
+    def name(self) -> str:
+        """The code's name; empty where no answer came."""
+
+    @property
+    def message(self) -> str:
+        """What happened, in a sentence."""

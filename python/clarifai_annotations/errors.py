@@ -28,6 +28,7 @@ class ClarifaiError(Exception):
 
     Attributes:
         report: What became of every ID, where the call was one for many; otherwise ``None``.
+
     """
 
     report: DeleteReport | None
@@ -47,6 +48,7 @@ class IdError(ClarifaiError, ValueError):
 
     Attributes:
         index: Position of the first ID that is wrong, from 0; ``None`` where the whole argument is.
+
     """
 
     index: int | None
@@ -71,6 +73,7 @@ class ApiError(ClarifaiError):
         description: The service's description of the status.
         details: The service's details.
         request_id: What identifies the request to Clarifai's support; empty where it gave none.
+
     """
 
     code: int

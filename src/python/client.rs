@@ -69,7 +69,35 @@ fn client_or_shared(py: Python<'_>, given: Option<&Bound<'_, PyClient>>) -> PyRe
     Ok(client)
 }
 
-/// A client of one app: a connection and a pace, shared by threads and event loops.
+/// A client of one Clarifai app: one connection and one pace, shared by threads and event loops.
+///
+/// Each setting is the argument, else the environment variable, else the current context of
+/// ``~/.config/clarifai/config`` (written by ``clarifai login``), else the default. The connection
+/// is made at the first call. A client is a context manager, sync or async, that closes it.
+///
+/// Args:
+///     user_id: Owner of the app (``CLARIFAI_USER_ID``).
+///     app_id: The app whose annotations are deleted (``CLARIFAI_APP_ID``).
+///     pat: Personal access token (``CLARIFAI_PAT``).
+///     session_token: Session token, instead of ``pat`` (``CLARIFAI_SESSION_TOKEN``).
+///     base_url: ``https://host[:port]`` or ``http://host[:port]`` (``CLARIFAI_API_BASE``; or
+///         ``CLARIFAI_GRPC_BASE``, a host that speaks TLS). Default ``https://api.clarifai.com``.
+///         A host without a scheme is refused unless it is Clarifai's.
+///     root_certificates_path: PEM file of the authorities to trust instead of the system's
+///         (``CLARIFAI_ROOT_CERTIFICATES_PATH``).
+///     requests_per_second: Requests that may leave in any second; ``None`` lifts the pace.
+///         Clarifai allows a user 15 by default.
+///     batch_size: IDs in one request, 1 to 128.
+///     max_in_flight: Requests under way at once.
+///     request_timeout: Seconds for one request.
+///     max_attempts: How often a request is tried in all.
+///
+/// Raises:
+///     ConfigurationError: A setting is missing or not valid.
+///
+/// Example:
+///     >>> with Client(user_id="me", app_id="cats") as client:  # the key is in CLARIFAI_PAT
+///     ...     client.delete_annotation("photo-1", "box-7")
 #[pyclass(name = "Client", module = "clarifai_annotations", frozen)]
 pub struct PyClient(Client);
 
@@ -78,7 +106,10 @@ impl PyClient {
     #[new]
     #[pyo3(signature = (*, user_id=None, app_id=None, pat=None, session_token=None, base_url=None,
         root_certificates_path=None, requests_per_second=Some(15.0), batch_size=128, max_in_flight=32,
-        request_timeout=30.0, max_attempts=10))]
+        request_timeout=30.0, max_attempts=10),
+        text_signature = "(*, user_id=None, app_id=None, pat=None, session_token=None, base_url=None, \
+            root_certificates_path=None, requests_per_second=15.0, batch_size=128, max_in_flight=32, \
+            request_timeout=30.0, max_attempts=10)")]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -102,27 +133,39 @@ impl PyClient {
         connect(py, arguments, &environment(py)?).map(Self)
     }
 
+    /// Owner of the app.
     #[getter]
     fn user_id(&self) -> &str {
         &self.0.settings().user_id
     }
 
+    /// The app whose annotations are deleted.
     #[getter]
     fn app_id(&self) -> &str {
         &self.0.settings().app_id
     }
 
+    /// Where the service is.
     #[getter]
     fn base_url(&self) -> &str {
         &self.0.settings().base_url
     }
 
+    /// Make a client of another app that shares this one's connection and pace.
+    ///
+    /// Args:
+    ///     app_id: The other app.
+    ///     user_id: Its owner; ``None`` for the same user.
+    ///
+    /// Raises:
+    ///     ConfigurationError: An ID is empty.
     #[pyo3(signature = (app_id, *, user_id=None))]
     fn for_app(&self, py: Python<'_>, app_id: String, user_id: Option<String>) -> PyResult<Self> {
         let client = self.0.for_app(app_id, user_id);
         client.map(Self).map_err(|error| errors::configuration_error(py, &error))
     }
 
+    /// Delete one annotation, as the function `delete_annotation` does.
     #[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None))]
     fn delete_annotation<'py>(
         &self,
@@ -134,6 +177,7 @@ impl PyClient {
         delete_one(&self.0, input_id, annotation_id, missing_ok, timeout, Wait::Blocking)
     }
 
+    /// Delete one annotation, as the function `delete_annotation_async` does.
     #[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None))]
     fn delete_annotation_async<'py>(
         &self,
@@ -145,6 +189,7 @@ impl PyClient {
         delete_one(&self.0, input_id, annotation_id, missing_ok, timeout, Wait::Awaited)
     }
 
+    /// Delete many annotations in pairs, as the function `delete_annotations` does.
     #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None))]
     fn delete_annotations<'py>(
         &self,
@@ -157,6 +202,7 @@ impl PyClient {
         delete_pairs(&self.0, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Blocking)
     }
 
+    /// Delete many annotations in pairs, as the function `delete_annotations_async` does.
     #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None))]
     fn delete_annotations_async<'py>(
         &self,
@@ -169,6 +215,7 @@ impl PyClient {
         delete_pairs(&self.0, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Awaited)
     }
 
+    /// Delete every annotation of some inputs, as the function `delete_input_annotations` does.
     #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None))]
     fn delete_input_annotations<'py>(
         &self,
@@ -179,6 +226,7 @@ impl PyClient {
         delete_inputs(&self.0, input_ids, on_failure, timeout, Wait::Blocking)
     }
 
+    /// Delete every annotation of some inputs, as `delete_input_annotations_async` does.
     #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None))]
     fn delete_input_annotations_async<'py>(
         &self,
@@ -189,6 +237,7 @@ impl PyClient {
         delete_inputs(&self.0, input_ids, on_failure, timeout, Wait::Awaited)
     }
 
+    /// Close the connection, also for the clients made by `for_app`. Later calls fail.
     fn close(&self) {
         self.0.close();
     }
@@ -235,6 +284,31 @@ impl PyClient {
     }
 }
 
+/// Delete one annotation.
+///
+/// Args:
+///     input_id: ID of the input that the annotation is on.
+///     annotation_id: ID of the annotation.
+///     missing_ok: Whether an annotation that is not there is as good as a deleted one,
+///         as in `pathlib.Path.unlink`.
+///     timeout: Seconds for the whole call, attempts and waits included; ``None`` for no limit.
+///     client: The client to use; ``None`` for the one that the functions share, which is made
+///         from the environment.
+///
+/// Raises:
+///     IdError: An ID is empty, blank or missing. Nothing was sent.
+///     IdTypeError: An ID is not a string. Nothing was sent.
+///     ConfigurationError: A setting is missing. Nothing was sent.
+///     NotFoundError: The annotation is not there (unless ``missing_ok``), or its app is not.
+///     AuthenticationError: The service does not accept the credential.
+///     PermissionDeniedError: The credential may not delete here.
+///     ThrottledError: Too many requests, at every attempt.
+///     ApiError: The service refused for another reason.
+///     TransportError: The service was not reached, or the connection broke.
+///     DeadlineError: No answer in time.
+///
+/// Example:
+///     >>> delete_annotation("photo-1", "box-7", missing_ok=True)
 #[pyfunction]
 #[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None, client=None))]
 pub fn delete_annotation<'py>(
@@ -248,6 +322,13 @@ pub fn delete_annotation<'py>(
     delete_one(&client, input_id, annotation_id, missing_ok, timeout, Wait::Blocking)
 }
 
+/// Delete one annotation; the awaitable twin of `delete_annotation`.
+///
+/// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+/// come from the ``await``. Call it where an event loop runs. Cancelling it cancels its request.
+///
+/// Example:
+///     >>> await delete_annotation_async("photo-1", "box-7")
 #[pyfunction]
 #[pyo3(signature = (input_id, annotation_id, *, missing_ok=false, timeout=None, client=None))]
 pub fn delete_annotation_async<'py>(
@@ -261,6 +342,40 @@ pub fn delete_annotation_async<'py>(
     delete_one(&client, input_id, annotation_id, missing_ok, timeout, Wait::Awaited)
 }
 
+/// Delete many annotations, each named by its input's ID and its own at the same position.
+///
+/// The whole call is checked before anything is sent. A repeated pair is sent once. Batches of up
+/// to 128 go out at the pace of the quota, and one bad batch never stops the others.
+///
+/// Args:
+///     input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
+///         pandas Series or Index, or anything that exports an Arrow string column.
+///     annotation_ids: IDs of the annotations, as many, in the same order.
+///     missing_ok: Whether annotations that are not there are no failures.
+///     on_failure: ``"raise"`` raises when not everything was deleted, after everything was
+///         attempted; ``"report"`` returns the report.
+///     timeout: Seconds for the whole call; ``None`` for no limit.
+///     client: The client to use; ``None`` for the one that the functions share.
+///
+/// Returns:
+///     What became of every pair. Empty columns send nothing and give an empty report.
+///
+/// Raises:
+///     IdError: The columns differ in length, or an ID is empty, blank or missing; ``.index`` is
+///         the position. Nothing was sent.
+///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
+///     ConfigurationError: A setting is missing. Nothing was sent.
+///     DeletionError: Not everything was deleted; ``.report`` says what became of every pair.
+///     AuthenticationError: The credential was refused, and the run stopped; ``.report``.
+///     PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
+///     NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
+///     TransportError: The service cannot be reached, and the run stopped; ``.report``.
+///     DeadlineError: ``timeout`` is over; ``.report``.
+///
+/// Example:
+///     >>> report = delete_annotations(["photo-1", "photo-2"], ["box-7", "box-9"])
+///     >>> report.deleted
+///     2
 #[pyfunction]
 #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None,
     client=None))]
@@ -276,6 +391,13 @@ pub fn delete_annotations<'py>(
     delete_pairs(&client, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Blocking)
 }
 
+/// Delete many annotations in pairs; the awaitable twin of `delete_annotations`.
+///
+/// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+/// come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+///
+/// Example:
+///     >>> report = await delete_annotations_async(["photo-1"], ["box-7"])
 #[pyfunction]
 #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None,
     client=None))]
@@ -291,6 +413,34 @@ pub fn delete_annotations_async<'py>(
     delete_pairs(&client, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Awaited)
 }
 
+/// Delete every annotation of some inputs, save their input-level ones.
+///
+/// An input-level annotation goes only with its input. The report counts inputs.
+///
+/// Args:
+///     input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
+///         pandas Series or Index, or anything that exports an Arrow string column.
+///     on_failure: ``"raise"`` raises when not everything was deleted, after everything was
+///         attempted; ``"report"`` returns the report.
+///     timeout: Seconds for the whole call; ``None`` for no limit.
+///     client: The client to use; ``None`` for the one that the functions share.
+///
+/// Returns:
+///     What became of every input. An empty column sends nothing and gives an empty report.
+///
+/// Raises:
+///     IdError: An ID is empty, blank or missing; ``.index`` is the position. Nothing was sent.
+///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
+///     ConfigurationError: A setting is missing. Nothing was sent.
+///     DeletionError: Not everything was deleted; ``.report`` says what became of every input.
+///     AuthenticationError: The credential was refused, and the run stopped; ``.report``.
+///     PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
+///     NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
+///     TransportError: The service cannot be reached, and the run stopped; ``.report``.
+///     DeadlineError: ``timeout`` is over; ``.report``.
+///
+/// Example:
+///     >>> report = delete_input_annotations(["photo-1", "photo-2"])
 #[pyfunction]
 #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None, client=None))]
 pub fn delete_input_annotations<'py>(
@@ -303,6 +453,13 @@ pub fn delete_input_annotations<'py>(
     delete_inputs(&client, input_ids, on_failure, timeout, Wait::Blocking)
 }
 
+/// Delete every annotation of some inputs; the awaitable twin of `delete_input_annotations`.
+///
+/// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+/// come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+///
+/// Example:
+///     >>> report = await delete_input_annotations_async(["photo-1"])
 #[pyfunction]
 #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None, client=None))]
 pub fn delete_input_annotations_async<'py>(

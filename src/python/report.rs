@@ -1,6 +1,9 @@
 //! `DeleteReport`: what became of every ID of a call, as Python sees it.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use pyo3::{
     exceptions::{PyIndexError, PyTypeError, PyValueError},
@@ -17,6 +20,9 @@ use crate::{
 };
 
 /// What became of every ID of a call for many.
+///
+/// ``deleted``, ``absent``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``.
+/// Can be pickled.
 #[pyclass(module = "clarifai_annotations", frozen)]
 pub struct DeleteReport {
     counts: Counts,
@@ -123,66 +129,79 @@ impl DeleteReport {
 
 #[pymethods]
 impl DeleteReport {
+    /// Different IDs that the call named: pairs, or inputs.
     #[getter]
     fn requested(&self) -> usize {
         self.counts.requested
     }
 
+    /// Confirmed by the service; or sent without a clear answer, and a list shows them gone.
     #[getter]
     fn deleted(&self) -> usize {
         self.counts.deleted
     }
 
+    /// The service refused the request, and a list shows that they are not there.
     #[getter]
     fn absent(&self) -> usize {
         self.counts.absent
     }
 
+    /// There still, and the service refuses to delete them.
     #[getter]
     fn failed(&self) -> usize {
         self.counts.failed
     }
 
+    /// Sent, and what became of them could not be found out.
     #[getter]
     fn unknown(&self) -> usize {
         self.counts.unknown
     }
 
+    /// Never sent: the run was stopped first.
     #[getter]
     fn unsent(&self) -> usize {
         self.counts.unsent
     }
 
+    /// Mentions that repeat an earlier one. They were sent once and count once above.
     #[getter]
     fn duplicates(&self) -> usize {
         self.counts.duplicates
     }
 
+    /// Requests sent: deletions and lists, first attempts and later ones.
     #[getter]
     fn requests(&self) -> u64 {
         self.counts.requests
     }
 
+    /// Of these, the ones that repeat something that failed.
     #[getter]
     fn retries(&self) -> u64 {
         self.counts.retries
     }
 
+    /// Of these, the ones that the service answered with "too many requests".
     #[getter]
     fn throttled(&self) -> u64 {
         self.counts.throttled
     }
 
+    /// Seconds that the run took.
     #[getter]
     fn elapsed(&self) -> f64 {
         self.counts.elapsed
     }
 
+    /// Whether everything is deleted; with ``missing_ok``, or absent.
     #[getter]
     fn ok(&self) -> bool {
         self.is_ok()
     }
 
+    /// Every ID that is not deleted, in the call's order.
     #[getter]
     fn failures(&self) -> Failures {
         Failures(Arc::clone(&self.failures))
@@ -298,7 +317,7 @@ impl Rows {
     }
 }
 
-/// Every ID of a call that is not deleted, in the call's order. Its items are made when they are asked for.
+/// A sequence of every ID that is not deleted, in the call's order.
 #[pyclass(module = "clarifai_annotations", frozen, sequence)]
 pub struct Failures(Arc<Rows>);
 
@@ -327,6 +346,10 @@ impl Failures {
         Ok(Bound::new(py, self.0.failure(index as usize))?.into_any())
     }
 
+    fn __iter__(&self) -> FailureIterator {
+        FailureIterator { rows: Arc::clone(&self.0), next: AtomicUsize::new(0) }
+    }
+
     fn __repr__(&self) -> String {
         const SHOWN: usize = 10;
         let count = self.0.rows.len();
@@ -338,15 +361,41 @@ impl Failures {
     }
 }
 
+/// Walks over failures.
+#[pyclass(module = "clarifai_annotations", frozen)]
+struct FailureIterator {
+    rows: Arc<Rows>,
+    next: AtomicUsize,
+}
+
+#[pymethods]
+impl FailureIterator {
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self) -> Option<Failure> {
+        let index = self.next.fetch_add(1, Ordering::Relaxed);
+        (index < self.rows.rows.len()).then(|| self.rows.failure(index))
+    }
+}
+
 /// An ID that is not deleted, and why.
 #[pyclass(module = "clarifai_annotations", frozen, get_all)]
 pub struct Failure {
+    /// Where the call named it first, from 0.
     position: usize,
+    /// The input.
     input_id: String,
+    /// The annotation; ``None`` where the call was for whole inputs.
     annotation_id: Option<String>,
+    /// What became of it.
     outcome: &'static str,
+    /// The service's status code, or the gRPC status; 0 where no answer came.
     code: i32,
+    /// The code's name; empty where no answer came.
     name: String,
+    /// What happened, in a sentence.
     message: String,
 }
 

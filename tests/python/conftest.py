@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from official_service import OfficialService, official_service
 
 from clarifai_annotations import Client
+from official_service import OfficialService, official_service
 
 KEY = "made-up-key-0123456789"
 """A personal access token that looks like one and is none."""

@@ -45,7 +45,7 @@ class Recorded:
 
 
 @dataclass
-class OfficialService(service_pb2_grpc.V2Servicer):
+class OfficialService(service_pb2_grpc.V2Servicer):  # type: ignore[misc]
     """Clarifai's servicer class, with the methods that deletion uses."""
 
     base_url: str = ""

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import KEY, client_of
-from official_service import OfficialService, official_service
 
 import clarifai_annotations
 from clarifai_annotations import Client, ConfigurationError
+from conftest import KEY, client_of
+from official_service import OfficialService, official_service
 
 GIVEN: dict[str, Any] = {"user_id": "me", "app_id": "cats", "pat": KEY}
 
@@ -44,7 +44,9 @@ def test_the_current_context_of_clarifai_login_is_enough(service: OfficialServic
 
 
 def test_settings_that_the_sdk_keeps_under_env_are_found(home: Path) -> None:
-    text = "current_context: c\ncontexts: {c: {env: {CLARIFAI_PAT: k, CLARIFAI_USER_ID: u, CLARIFAI_APP_ID: a}}}"
+    text = (
+        "current_context: c\ncontexts: {c: {env: {CLARIFAI_PAT: k, CLARIFAI_USER_ID: u, CLARIFAI_APP_ID: a}}}"
+    )
     write_context(home, text)
     assert Client().user_id == "u"
 

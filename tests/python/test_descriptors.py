@@ -13,8 +13,6 @@ from clarifai_annotations._native import FILE_DESCRIPTOR_SET
 OURS = descriptor_pb2.FileDescriptorSet.FromString(FILE_DESCRIPTOR_SET)
 OFFICIAL = descriptor_pool.Default()
 
-Field = descriptor_pb2.FieldDescriptorProto
-
 
 def messages() -> Iterator[tuple[str, descriptor_pb2.DescriptorProto]]:
     """Our messages by full name, nested ones too."""
@@ -47,7 +45,7 @@ CODES = {
 }
 
 
-def official(message: str) -> dict[str, Field]:
+def official(message: str) -> dict[str, descriptor_pb2.FieldDescriptorProto]:
     """The fields of a message by name, as Clarifai declares them."""
     declared = descriptor_pb2.DescriptorProto()
     OFFICIAL.FindMessageTypeByName(message).CopyToProto(declared)
@@ -55,7 +53,9 @@ def official(message: str) -> dict[str, Field]:
 
 
 @pytest.mark.parametrize(("message", "field"), FIELDS.values(), ids=FIELDS)
-def test_a_field_has_the_official_name_number_type_and_label(message: str, field: Field) -> None:
+def test_a_field_has_the_official_name_number_type_and_label(
+    message: str, field: descriptor_pb2.FieldDescriptorProto
+) -> None:
     theirs = official(message)[field.name]
     assert (field.number, field.type, field.label, field.type_name) == (
         theirs.number,

@@ -11,8 +11,6 @@ from typing import Any
 import grpc
 import pytest
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
-from conftest import KEY, client_of
-from official_service import Answer, OfficialService, deletion_answer, grpc_status, status
 
 import clarifai_annotations
 from clarifai_annotations import (
@@ -29,6 +27,8 @@ from clarifai_annotations import (
     ThrottledError,
     TransportError,
 )
+from conftest import KEY, client_of
+from official_service import Answer, OfficialService, deletion_answer, grpc_status, status
 
 # Each: the answer, the exception, its code and name, and what the message advises.
 FAILURES: dict[str, tuple[Answer, type[ApiError], int, str, str]] = {
@@ -109,7 +109,10 @@ def test_a_credential_that_is_refused_stops_a_long_call_and_the_rest_is_unsent(
     failure: str, service: OfficialService
 ) -> None:
     service.on_delete = FAILURES[failure][0]
-    with client_of(service, batch_size=1, max_in_flight=1) as client, pytest.raises(FAILURES[failure][1]) as raised:
+    with (
+        client_of(service, batch_size=1, max_in_flight=1) as client,
+        pytest.raises(FAILURES[failure][1]) as raised,
+    ):
         client.delete_annotations(["p", "q", "r"], ["a", "b", "c"])
     report = raised.value.report
     assert report is not None
@@ -129,7 +132,9 @@ def test_one_bad_batch_does_not_stop_the_others(failure: str, service: OfficialS
         client.delete_annotations(["p", "q", "r"], ["a", "bad", "c"])
     report = raised.value.report
     assert report.deleted == 2
-    assert [(item.input_id, item.annotation_id, item.position) for item in report.failures] == [("q", "bad", 1)]
+    assert [(item.input_id, item.annotation_id, item.position) for item in report.failures] == [
+        ("q", "bad", 1)
+    ]
 
 
 def test_an_answer_without_a_status_leaves_unknown_whether_it_was_done(
@@ -143,7 +148,9 @@ def test_an_answer_without_a_status_leaves_unknown_whether_it_was_done(
     assert (raised.value.code, raised.value.name) == (0, "ZERO")
 
 
-def test_a_missing_annotation_is_a_lookup_error_that_names_it(service: OfficialService, client: Client) -> None:
+def test_a_missing_annotation_is_a_lookup_error_that_names_it(
+    service: OfficialService, client: Client
+) -> None:
     service.on_delete = deletion_answer(11101, "Annotation does not exist", req_id="r-7")
     with pytest.raises(NotFoundError, match='annotation "box" of input "photo" is not there') as raised:
         client.delete_annotation("photo", "box")
@@ -245,7 +252,10 @@ def test_a_refused_input_is_found_by_halving_and_the_other_inputs_are_done(
 
     service.on_delete, service.on_list = answer, listed
     report = client.delete_input_annotations(["p", "locked", "r"], on_failure="report")
-    assert (report.deleted, [(item.input_id, item.outcome) for item in report.failures]) == (2, [("locked", "failed")])
+    assert (report.deleted, [(item.input_id, item.outcome) for item in report.failures]) == (
+        2,
+        [("locked", "failed")],
+    )
     assert all(not call.message.ids for call in service.deletions)
 
 
@@ -319,8 +329,10 @@ def test_a_call_that_takes_longer_than_its_timeout_ends_with_what_is_known(servi
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
-def test_a_timeout_that_is_no_time_is_refused(timeout: float, service: OfficialService, client: Client) -> None:
-    with pytest.raises(ValueError, match="timeout is .*: give a number of seconds above 0. Nothing was sent"):
+def test_a_timeout_that_is_no_time_is_refused(
+    timeout: float, service: OfficialService, client: Client
+) -> None:
+    with pytest.raises(ValueError, match=r"timeout is .*: give a number of seconds above 0\. Nothing was sent"):
         client.delete_annotation("photo", "box", timeout=timeout)
     assert service.calls == []
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from official_service import OfficialService
 
 from clarifai_annotations import Client, IdError, IdTypeError
+from official_service import OfficialService
 
 IDS = ["photo-1", "fotoğraf-2", "photo with a name longer than twelve bytes"]
 
@@ -48,7 +48,7 @@ def dictionary(index_type: Any, value_type: Any) -> Any:
 COLUMNS: dict[str, Callable[[], Any]] = {
     "list": lambda: list(IDS),
     "tuple": lambda: tuple(IDS),
-    "generator": lambda: (id for id in IDS),
+    "generator": lambda: (text for text in IDS),
     "dict values": lambda: dict(enumerate(IDS)).values(),
     "numpy of str": lambda: np.array(IDS),
     "numpy of objects": lambda: np.array(IDS, dtype=object),
@@ -85,7 +85,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], Any, int | None, str]] = {
     "fewer annotations": (lambda: ["p", "q"], ["a"], 1, "2 input_ids but 1 annotation_ids: each annotation ID"),
     "fewer inputs": (lambda: ["p"], ["a", "b"], 1, "1 input_ids but 2 annotation_ids"),
     "no annotations": (lambda: ["p", "q"], [], 0, "say so with delete_input_annotations"),
-    "no inputs": (lambda: [], ["a"], 0, "0 input_ids but 1 annotation_ids"),
+    "no inputs": (list, ["a"], 0, "0 input_ids but 1 annotation_ids"),
     "an empty ID": (lambda: ["p", ""], ["a", "b"], 1, "input_ids[1] is an empty string"),
     "a blank ID": (lambda: [" \t\n", "q"], ["a", "b"], 0, "input_ids[0] is blank"),
     "None": (lambda: ["p", None], ["a", "b"], 1, "input_ids[1] is missing (None): drop the row or fill it in"),
@@ -257,7 +257,10 @@ ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lamb
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
-@given(pairs=st.lists(st.tuples(ids, ids), min_size=1, max_size=40), how=st.sampled_from([list, pa.array, pl.Series]))
+@given(
+    pairs=st.lists(st.tuples(ids, ids), min_size=1, max_size=40),
+    how=st.sampled_from([list, pa.array, pl.Series]),
+)
 def test_what_is_sent_is_what_was_named_each_pair_once_with_its_own_partner(
     pairs: list[tuple[str, str]], how: Callable[[list[str]], Any], service: OfficialService
 ) -> None:

@@ -15,14 +15,14 @@ from typing import Any
 import grpc
 import nbformat
 import pytest
-from conftest import KEY, client_of
 from nbclient import NotebookClient
+
+from clarifai_annotations import ClarifaiError, Client
+from conftest import KEY, client_of
 from official_service import OfficialService, deletion_answer
 
-from clarifai_annotations import Client, ClarifaiError
 
-
-def when_released(service: OfficialService, released: threading.Event) -> Any:
+def when_released(released: threading.Event) -> Any:
     """An answer that comes once the test says so."""
 
     def answer(request: Any, context: grpc.ServicerContext) -> Any:
@@ -37,14 +37,16 @@ async def arrival(service: OfficialService) -> None:
     await asyncio.to_thread(service.arrived.wait)
 
 
-async def test_a_sync_call_works_inside_a_running_event_loop(service: OfficialService, client: Client) -> None:
+async def test_a_sync_call_works_inside_a_running_event_loop(
+    service: OfficialService, client: Client
+) -> None:
     client.delete_annotation("photo", "box")
     assert len(service.calls) == 1
 
 
 def test_a_blocked_call_lets_other_threads_run(service: OfficialService, client: Client) -> None:
     released = threading.Event()
-    service.on_delete = when_released(service, released)
+    service.on_delete = when_released(released)
     with ThreadPoolExecutor(1) as pool:
         blocked = pool.submit(client.delete_annotation, "photo", "box")
         # Only a thread that gets the GIL can see the arrival and release the answer.
@@ -55,7 +57,7 @@ def test_a_blocked_call_lets_other_threads_run(service: OfficialService, client:
 
 async def test_an_awaited_call_lets_the_event_loop_run(service: OfficialService, client: Client) -> None:
     released = threading.Event()
-    service.on_delete = when_released(service, released)
+    service.on_delete = when_released(released)
     deletion = client.delete_annotation_async("photo", "box")
     await arrival(service)
     released.set()
@@ -74,7 +76,9 @@ async def test_awaited_calls_run_side_by_side(service: OfficialService, client: 
     assert len(service.calls) == 3
 
 
-async def test_cancelling_an_awaited_call_cancels_its_request(service: OfficialService, client: Client) -> None:
+async def test_cancelling_an_awaited_call_cancels_its_request(
+    service: OfficialService, client: Client
+) -> None:
     cancelled = threading.Event()
 
     def answer(_request: Any, context: grpc.ServicerContext) -> Any:
@@ -169,7 +173,9 @@ def test_both_kinds_of_call_work_in_the_cells_of_one_notebook(service: OfficialS
         "client.delete_input_annotations(['photo-5'])",
         "await client.delete_input_annotations_async(['photo-6'])",
     ]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    notebook = nbformat.v4.new_notebook(  # type: ignore[no-untyped-call]
+        cells=[nbformat.v4.new_code_cell(cell) for cell in cells]  # type: ignore[no-untyped-call]
+    )
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     assert len(service.calls) == 6
     shown = notebook.cells[-1].outputs[0].data["text/plain"]

@@ -11,10 +11,10 @@ import grpc
 import pytest
 import trustme
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
-from conftest import KEY, client_of
-from official_service import OfficialService, deletion_answer, official_service
 
 from clarifai_annotations import Client, __version__
+from conftest import KEY, client_of
+from official_service import OfficialService, deletion_answer, official_service
 
 USER_APP = resources_pb2.UserAppIDSet(user_id="me", app_id="cats")
 

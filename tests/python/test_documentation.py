@@ -1,0 +1,44 @@
+"""The stub is the reference, and what `help()` shows is the same text."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import clarifai_annotations
+from clarifai_annotations import _native
+
+STUB = ast.parse((Path(clarifai_annotations.__file__).parent / "_native.pyi").read_text(encoding="utf-8"))
+
+
+def documented(
+    scope: ast.Module | ast.ClassDef, owner: Any, prefix: str = ""
+) -> Iterator[tuple[str, Any, str]]:
+    """Every public object of the stub with its docstring there."""
+    for node in scope.body:
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name.startswith("_"):
+            continue
+        text = ast.get_docstring(node)
+        target = inspect.getattr_static(owner, node.name)
+        assert text, f"{prefix}{node.name} has no docstring in the stub"
+        yield f"{prefix}{node.name}", target, text
+        if isinstance(node, ast.ClassDef):
+            yield from documented(node, target, f"{node.name}.")
+
+
+DOCUMENTED = list(documented(STUB, _native))
+
+
+@pytest.mark.parametrize(("name", "target", "text"), DOCUMENTED, ids=[name for name, *_ in DOCUMENTED])
+def test_help_shows_what_the_stub_says(name: str, target: Any, text: str) -> None:
+    assert inspect.cleandoc(target.__doc__) == text, name
+
+
+def test_every_public_name_is_documented() -> None:
+    for name in clarifai_annotations.__all__:
+        assert name == "__version__" or getattr(clarifai_annotations, name).__doc__, name
