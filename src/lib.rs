@@ -7,11 +7,13 @@
 //! | [`report`], [`error`] | outcomes of IDs, failures of requests | anything but each other |
 //! | [`config`] | settings and credentials | the client |
 //! | [`client`] | the way of a deletion | Python, the emulator |
+//! | [`emulator`] | the service to test against | Python, the client |
 //! | `python` | the Python module, with the feature of that name | |
 //!
 //! The crate exists for the Python package `clarifai-annotations`; its API follows that package's needs.
 pub mod client;
 pub mod config;
+pub mod emulator;
 pub mod error;
 pub mod ids;
 #[cfg(feature = "python")]
