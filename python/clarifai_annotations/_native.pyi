@@ -1,7 +1,7 @@
 """The native half of clarifai_annotations: the reference of what it offers."""
 
 from asyncio import Future
-from collections.abc import Awaitable, Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from os import PathLike
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias, final, overload, type_check_only
@@ -12,8 +12,11 @@ __all__ = [
     "FILE_DESCRIPTOR_SET",
     "Client",
     "DeleteReport",
+    "Emulator",
     "Failure",
     "Failures",
+    "RecordedRequest",
+    "StoredAnnotation",
     "__version__",
     "delete_annotation",
     "delete_annotation_async",
@@ -445,3 +448,178 @@ class Failure:
     @property
     def message(self) -> str:
         """What happened, in a sentence."""
+
+@final
+class Emulator:
+    """An annotation service on the loopback interface of this machine, on threads of this process.
+
+    It runs from when it is made until `stop`, or the end of its ``with`` block. It accepts any key,
+    user and app unless told which.
+
+    Args:
+        pats: The keys that are accepted: an iterable of them, or a mapping of each to its scopes
+            (``"Annotations_Get"``, ``"Annotations_Add"``, ``"Annotations_Delete"``; ``None`` for
+            all). Session tokens are held against the same keys. ``None`` accepts any.
+        apps: The apps that there are, as pairs of user ID and app ID; ``None`` for any that is named.
+        port: The port to listen on; 0 for a free one.
+
+    Raises:
+        OSError: The port is taken.
+        ValueError: ``pats`` is a single ``str``.
+
+    Example:
+        >>> with Emulator() as emulator:
+        ...     emulator.add_annotation("photo-1", "box-7")
+        ...     emulator.client().delete_annotation("photo-1", "box-7")
+
+    """
+
+    def __new__(
+        cls,
+        *,
+        pats: Iterable[str] | Mapping[str, Iterable[str] | None] | None = None,
+        apps: Iterable[tuple[str, str]] | None = None,
+        port: int = 0,
+    ) -> Self: ...
+    @property
+    def base_url(self) -> str:
+        """Where it listens, for example ``http://127.0.0.1:43121``."""
+
+    def add_input(
+        self, input_id: str, *, user_id: str = "emulator-user", app_id: str = "emulator-app"
+    ) -> None:
+        """Add an input, with the input-level annotation that every input has.
+
+        Args:
+            input_id: Its ID.
+            user_id: Owner of the app.
+            app_id: The app.
+
+        Raises:
+            ValueError: The input is there already, or an ID is empty.
+
+        """
+
+    def add_annotation(
+        self,
+        input_id: str,
+        annotation_id: str,
+        *,
+        user_id: str = "emulator-user",
+        app_id: str = "emulator-app",
+        message: bytes | None = None,
+    ) -> None:
+        """Add an annotation, and its input where that is not there yet.
+
+        Args:
+            input_id: ID of its input.
+            annotation_id: Its own ID.
+            user_id: Owner of the app.
+            app_id: The app.
+            message: A serialized ``clarifai.api.Annotation``, kept byte for byte; the two IDs are
+                appended where it lacks them. ``None`` for one with nothing but its IDs.
+
+        Raises:
+            ValueError: The annotation is there already, an ID is empty, or ``message`` cannot be
+                parsed or says other IDs.
+
+        """
+
+    def annotations(self, *, user_id: str | None = None, app_id: str | None = None) -> list[StoredAnnotation]:
+        """Tell what is there, app by app, oldest first.
+
+        Args:
+            user_id: Only this user's apps.
+            app_id: Only apps of this name.
+
+        """
+
+    @property
+    def requests(self) -> list[RecordedRequest]:
+        """The requests it saw, oldest first; the latest 100,000."""
+
+    def clear_requests(self) -> None:
+        """Forget the requests it saw."""
+
+    def client(self, **settings: Any) -> Client:
+        """Make a client of this emulator, without a pace.
+
+        Args:
+            settings: Those of `Client`, to differ from what fits.
+
+        Raises:
+            ConfigurationError: A setting is not valid.
+
+        """
+
+    def stop(self) -> None:
+        """Stop serving and close every connection. What was stored stays to be looked at."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+@final
+class StoredAnnotation:
+    """An annotation that the emulator holds."""
+
+    @property
+    def user_id(self) -> str:
+        """Owner of its app."""
+
+    @property
+    def app_id(self) -> str:
+        """Its app."""
+
+    @property
+    def input_id(self) -> str:
+        """Its input."""
+
+    @property
+    def annotation_id(self) -> str:
+        """Its own ID."""
+
+    @property
+    def input_level(self) -> bool:
+        """Whether it belongs to the input itself, and goes only with it."""
+
+    @property
+    def message(self) -> bytes:
+        """The serialized ``clarifai.api.Annotation``, as it was given."""
+
+@final
+class RecordedRequest:
+    """A request that the emulator saw."""
+
+    @property
+    def method(self) -> str:
+        """The method's name, for example ``"DeleteAnnotations"``."""
+
+    @property
+    def user_id(self) -> str:
+        """The user that it names."""
+
+    @property
+    def app_id(self) -> str:
+        """The app that it names."""
+
+    @property
+    def input_ids(self) -> list[str]:
+        """The input IDs that it names."""
+
+    @property
+    def ids(self) -> list[str]:
+        """The annotation IDs that it names."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Its metadata. Of a credential only its kind is kept."""
+
+    @property
+    def code(self) -> int:
+        """The status code that it was answered with."""
+
+    @property
+    def name(self) -> str:
+        """That code's name."""

@@ -29,6 +29,9 @@ const VARIABLES: [&str; 9] = [
     "USERPROFILE",
 ];
 
+/// Python's `None`; `()` would come out as an empty tuple.
+const NONE: Option<()> = None;
+
 type Environment = [Option<String>; VARIABLES.len()];
 
 /// Read through `os.environ`, so that what Python code sets there counts, and no C `getenv` races with it.
@@ -262,7 +265,7 @@ impl PyClient {
         _trace: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.close();
-        Wait::Awaited.on(py, async { Ok(()) })
+        Wait::Awaited.on(py, async { Ok(NONE) })
     }
 
     fn __repr__(&self) -> String {
@@ -487,7 +490,8 @@ fn delete_one<'py>(
     let timeout = timeout_of(timeout)?;
     let client = client.clone();
     wait.on(py, async move {
-        client.delete_one(&targets, missing_ok, timeout).await.map_err(|failure| {
+        let deleted = client.delete_one(&targets, missing_ok, timeout).await;
+        deleted.map(|()| NONE).map_err(|failure| {
             let target = targets.get(0);
             let annotation_id = target.annotation_id.unwrap_or_default();
             Python::attach(|py| errors::failure(py, &failure, target.input_id, annotation_id))

@@ -6,11 +6,13 @@
 //! | `client` | the public functions and `Client` |
 //! | `columns` | Python objects → ID columns |
 //! | `wait` | how a call waits: blocking or awaited |
+//! | `emulator` | `Emulator` |
 //! | `report` | `DeleteReport` and its failures |
 //! | `errors` | the core's errors → Python exceptions |
 
 mod client;
 mod columns;
+mod emulator;
 mod errors;
 mod report;
 mod wait;
@@ -27,6 +29,8 @@ mod _native {
         PyClient, delete_annotation, delete_annotation_async, delete_annotations, delete_annotations_async,
         delete_input_annotations, delete_input_annotations_async,
     };
+    #[pymodule_export]
+    use super::emulator::{PyEmulator, RecordedRequest, StoredAnnotation};
     #[pymodule_export]
     use super::report::{DeleteReport, Failure, Failures};
 

@@ -332,7 +332,9 @@ def test_a_call_that_takes_longer_than_its_timeout_ends_with_what_is_known(servi
 def test_a_timeout_that_is_no_time_is_refused(
     timeout: float, service: OfficialService, client: Client
 ) -> None:
-    with pytest.raises(ValueError, match=r"timeout is .*: give a number of seconds above 0\. Nothing was sent"):
+    with pytest.raises(
+        ValueError, match=r"timeout is .*: give a number of seconds above 0\. Nothing was sent"
+    ):
         client.delete_annotation("photo", "box", timeout=timeout)
     assert service.calls == []
 

@@ -92,6 +92,11 @@ async def test_a_call_sends_exactly_its_message_over_tls_with_a_private_authorit
     assert [recorded.message for recorded in tls_service.calls] == [message]
 
 
+async def test_a_deletion_of_one_returns_nothing(client: Client) -> None:
+    results = [client.delete_annotation("photo", "box"), await client.delete_annotation_async("photo", "box")]  # type: ignore[func-returns-value]
+    assert results == [None, None]
+
+
 def test_the_metadata_is_the_key_the_request_id_prefix_and_our_name_and_nothing_else(
     service: OfficialService, client: Client
 ) -> None:
