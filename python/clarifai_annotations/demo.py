@@ -137,4 +137,4 @@ def table(there: Labels) -> Table:
 
 def indented(text: str, columns: int, style: str) -> Padding:
     """Make text that keeps its indentation where it is wrapped."""
-    return Padding(Text(text, style=style), (0, 0, 0, columns))
+    return Padding(Text(text, style=style), (0, 0, 0, columns), expand=False)

@@ -1,0 +1,47 @@
+"""Every Python example in the README is run, each on its own, against the emulator."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from clarifai_annotations.emulator import Emulator
+
+README = Path(__file__).parents[2] / "README.md"
+EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+async def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Emulator() as emulator:
+        for app_id in ("cats", "dogs"):
+            for input_id in ("photo-1", "photo-2", "photo-3"):
+                for annotation_id in ("box-7", "box-8", "box-9"):
+                    emulator.add_annotation(input_id, annotation_id, user_id="me", app_id=app_id)
+        monkeypatch.setenv("CLARIFAI_API_BASE", emulator.base_url)
+        monkeypatch.setenv("CLARIFAI_USER_ID", "me")
+        monkeypatch.setenv("CLARIFAI_APP_ID", "cats")
+        monkeypatch.setenv("CLARIFAI_PAT", "made-up")
+        code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        running = eval(code, {"__name__": "__main__"})
+        if inspect.isawaitable(running):
+            await running
+
+
+def test_there_are_examples_to_run() -> None:
+    assert len(EXAMPLES) >= 8
+
+
+def test_the_commands_of_the_readme_are_the_ones_that_ci_runs() -> None:
+    commands = re.findall(r"^```sh\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    commands = [command.partition("#")[0].strip() for command in commands]
+    assert commands == [
+        "pip install '.[cli]' && clarifai-annotations demo",
+        "pip install '.[test]' && pytest",
+    ]
+    ci = (README.parent / ".ci/run").read_text(encoding="utf-8")
+    assert all(command in ci for command in commands)
