@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -42,20 +41,13 @@ print(sorted(new - sys.stdlib_module_names - {"clarifai_annotations"}))
     assert python("-c", program) == "[]"
 
 
+def test_an_import_does_not_bring_in_typing_which_takes_longer_than_all_the_rest() -> None:
+    assert python("-c", "import sys, clarifai_annotations; print('typing' in sys.modules)") == "False"
+
+
 def test_the_package_says_its_version_and_its_types() -> None:
     program = "import clarifai_annotations as c; print(c.__version__, c.__file__)"
     version, file = python("-c", program).split(maxsplit=1)
     assert version.count(".") == 2
     assert (Path(file).parent / "py.typed").exists()
     assert (Path(file).parent / "_native.pyi").exists()
-
-
-def import_milliseconds(module: str) -> float:
-    """How long an import takes, by the interpreter's own clock."""
-    command = [sys.executable, "-X", "importtime", "-c", f"import {module}"]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stderr.splitlines()
-    return int(lines[-1].split("|")[1]) / 1000
-
-
-if __name__ == "__main__":  # the figure in benches/README.md
-    print(f"{statistics.median(import_milliseconds('clarifai_annotations') for _ in range(21)):.1f} ms")
