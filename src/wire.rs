@@ -15,6 +15,7 @@ pub mod api {
 use bytes::Bytes;
 
 pub use api::status::StatusCode;
+use tonic::Code;
 
 /// The serialized `FileDescriptorSet` of `proto/`, with the types as the service declares them.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -50,4 +51,27 @@ pub fn status_name(code: i32) -> Option<&'static str> {
 /// The bytes are not a protobuf message.
 pub fn parse_annotation(message: &Bytes) -> Result<api::Annotation, prost::DecodeError> {
     prost::Message::decode(message.clone())
+}
+
+/// gRPC's own spelling of a status code, as in its specification.
+pub fn grpc_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
 }

@@ -3,6 +3,7 @@
 from asyncio import Future
 from collections.abc import Awaitable, Iterable, Iterator, Mapping
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias, final, overload, type_check_only
 
@@ -15,6 +16,7 @@ __all__ = [
     "Emulator",
     "Failure",
     "Failures",
+    "Fault",
     "RecordedRequest",
     "StoredAnnotation",
     "__version__",
@@ -453,22 +455,42 @@ class Failure:
 class Emulator:
     """An annotation service on the loopback interface of this machine, on threads of this process.
 
-    It runs from when it is made until `stop`, or the end of its ``with`` block. It accepts any key,
-    user and app unless told which.
+    It speaks gRPC and REST on one port. It runs from when it is made until `stop`, or the end of
+    its ``with`` block. Unless told otherwise it accepts any key, user and app, knows no quota, and
+    answers at once. One seed gives the same faults for the same requests, in whatever order they
+    race in.
 
     Args:
+        tls: Whether to speak TLS, with a certificate of a throw-away authority for ``localhost``,
+            ``127.0.0.1`` and ``::1``.
+        requests_per_second: What a user may send; ``None`` for no limit. Over it, the answer is
+            CONN_THROTTLED.
+        quota: How the second is counted: ``"rolling"`` wherever it begins; ``"fixed"`` from its
+            first request; ``"bucket"`` with tokens that come back evenly.
+        halt: Seconds for which everything is refused once the quota was exceeded.
+        latency: Seconds that a request takes on its way in, before it is counted and applied; a
+            pair of the least and the most for a time that varies.
+        latency_back: Seconds that an answer takes on its way back, likewise.
+        seed: What chance is made of.
         pats: The keys that are accepted: an iterable of them, or a mapping of each to its scopes
             (``"Annotations_Get"``, ``"Annotations_Add"``, ``"Annotations_Delete"``; ``None`` for
             all). Session tokens are held against the same keys. ``None`` accepts any.
         apps: The apps that there are, as pairs of user ID and app ID; ``None`` for any that is named.
+        missing_pair: What becomes of a batch when one of it cannot be deleted: ``"refused"`` whole;
+            the rest is deleted and the answer is MIXED_STATUS (``"mixed"``) or FAILURE
+            (``"failure"``).
+        missing_single: How the deletion of one that is not there is answered: with the status
+            CONN_DOES_NOT_EXIST (``"status"``) or the gRPC status NOT_FOUND (``"grpc"``).
+        visible_after: Seconds for which lists show what is deleted.
+        fault_rates: Faults at random, each with the share of requests that it befalls.
         port: The port to listen on; 0 for a free one.
 
     Raises:
         OSError: The port is taken.
-        ValueError: ``pats`` is a single ``str``.
+        ValueError: An option is not valid.
 
     Example:
-        >>> with Emulator() as emulator:
+        >>> with Emulator(requests_per_second=15, latency=0.05) as emulator:
         ...     emulator.add_annotation("photo-1", "box-7")
         ...     emulator.client().delete_annotation("photo-1", "box-7")
 
@@ -477,13 +499,28 @@ class Emulator:
     def __new__(
         cls,
         *,
+        tls: bool = False,
+        requests_per_second: int | None = None,
+        quota: Literal["rolling", "fixed", "bucket"] = "rolling",
+        halt: float = 0.0,
+        latency: float | tuple[float, float] = 0.0,
+        latency_back: float | tuple[float, float] = 0.0,
+        seed: int = 0,
         pats: Iterable[str] | Mapping[str, Iterable[str] | None] | None = None,
         apps: Iterable[tuple[str, str]] | None = None,
+        missing_pair: Literal["refused", "mixed", "failure"] = "refused",
+        missing_single: Literal["status", "grpc"] = "status",
+        visible_after: float = 0.0,
+        fault_rates: Mapping[Fault, float] | None = None,
         port: int = 0,
     ) -> Self: ...
     @property
     def base_url(self) -> str:
-        """Where it listens, for example ``http://127.0.0.1:43121``."""
+        """Where it listens, for example ``http://127.0.0.1:43121``; ``https://`` with ``tls``."""
+
+    @property
+    def root_certificates_path(self) -> Path | None:
+        """The file of its certificate authority, with ``tls``. It goes with the emulator."""
 
     def add_input(
         self, input_id: str, *, user_id: str = "emulator-user", app_id: str = "emulator-app"
@@ -541,8 +578,55 @@ class Emulator:
     def clear_requests(self) -> None:
         """Forget the requests it saw."""
 
+    def inject(self, *faults: Fault) -> None:
+        """Put faults in line.
+
+        Each befalls the next request that it is meant for, once all before it have struck.
+
+        Args:
+            faults: In the order in which they are to strike.
+
+        Example:
+            >>> emulator.inject(Fault.throttled(), Fault.dropped_after().on("DeleteAnnotations"))
+
+        """
+
+    def lock(
+        self,
+        input_id: str,
+        annotation_id: str,
+        *,
+        user_id: str = "emulator-user",
+        app_id: str = "emulator-app",
+    ) -> None:
+        """Refuse for ever to delete an annotation, with ANNOTATION_PERMISSION_DENIED.
+
+        Args:
+            input_id: ID of its input.
+            annotation_id: Its own ID.
+            user_id: Owner of the app.
+            app_id: The app.
+
+        """
+
+    def suspend(self) -> None:
+        """Be gone: stop listening and cut off every connection, until `resume`.
+
+        Raises:
+            OSError: It was stopped.
+
+        """
+
+    def resume(self) -> None:
+        """Be back, on the same port.
+
+        Raises:
+            OSError: It was stopped, or another program has the port now.
+
+        """
+
     def client(self, **settings: Any) -> Client:
-        """Make a client of this emulator, without a pace.
+        """Make a client of this emulator, at the pace of its quota.
 
         Args:
             settings: Those of `Client`, to differ from what fits.
@@ -559,6 +643,67 @@ class Emulator:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
+
+@final
+class Fault:
+    """Something that goes wrong with a request.
+
+    Example:
+        >>> Fault.status(24156).on("DeleteAnnotations")
+        <Fault status(24156) on DeleteAnnotations>
+
+    """
+
+    @staticmethod
+    def none() -> Fault:
+        """Let a request through: for a plan that begins later."""
+
+    @staticmethod
+    def throttled() -> Fault:
+        """Refuse it as one too many."""
+
+    @staticmethod
+    def status(code: int) -> Fault:
+        """Refuse it with a status code of Clarifai's, for example 10030."""
+
+    @staticmethod
+    def grpc(code: int) -> Fault:
+        """Refuse it with a gRPC status code, 1 to 16."""
+
+    @staticmethod
+    def dropped_before() -> Fault:
+        """Drop its connection before it is applied."""
+
+    @staticmethod
+    def dropped_after() -> Fault:
+        """Apply it, then drop its connection: the answer is lost."""
+
+    @staticmethod
+    def delayed(seconds: float) -> Fault:
+        """Apply it and answer so much later."""
+
+    @staticmethod
+    def unanswered() -> Fault:
+        """Apply it and never answer."""
+
+    @staticmethod
+    def partial(first: int) -> Fault:
+        """Apply the first so many of its pairs or inputs, then fail with INTERNAL_UNCATEGORIZED."""
+
+    @staticmethod
+    def goaway() -> Fault:
+        """Serve it, and let its connection take no further one (HTTP/2's GOAWAY)."""
+
+    def on(self, *methods: str) -> Fault:
+        """Make it befall only some methods, for example ``"DeleteAnnotations"``.
+
+        Raises:
+            ValueError: The emulator plays no such method.
+
+        """
+
+    def __hash__(self) -> int: ...
+    def __eq__(self, other: object, /) -> bool: ...
 
 @final
 class StoredAnnotation:
@@ -618,8 +763,16 @@ class RecordedRequest:
 
     @property
     def code(self) -> int:
-        """The status code that it was answered with."""
+        """The status code that it was answered with, or the gRPC status; 0 where no answer was sent."""
 
     @property
     def name(self) -> str:
-        """That code's name."""
+        """That code's name; empty where no answer was sent."""
+
+    @property
+    def fault(self) -> str | None:
+        """The fault that befell it, for example ``"dropped_after"``."""
+
+    @property
+    def applied(self) -> int:
+        """How many annotations it deleted or added."""

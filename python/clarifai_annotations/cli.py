@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
-try:
-    import typer
-    from rich.console import Console
-except ModuleNotFoundError as error:
-    sys.exit(f"{error.name} is not installed: pip install 'clarifai-annotations[cli]'")
+import typer
+from rich.console import Console
 
 from . import __version__
 from .demo import run_demo
@@ -45,8 +41,3 @@ def demo() -> None:
     """
     if not run_demo(Console()):
         raise typer.Exit(1)
-
-
-def main() -> None:
-    """Run the command."""
-    app()

@@ -161,7 +161,7 @@ impl Channel {
             Code::DeadlineExceeded => self.too_late(),
             code => Error::Api(Status {
                 code: code as i32,
-                name: grpc_name(code).into(),
+                name: wire::grpc_name(code).into(),
                 description: status.message().into(),
                 details: String::new(),
                 request_id: String::new(),
@@ -253,27 +253,4 @@ fn chain(error: &Cause) -> impl Iterator<Item = &Cause> {
 /// The text of the error that began it: the outer ones say only "transport error".
 fn innermost(error: &Cause) -> String {
     chain(error).last().map_or_else(String::new, ToString::to_string)
-}
-
-/// gRPC's own spelling of a status code.
-fn grpc_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }

@@ -8,33 +8,38 @@ use tonic::{
     metadata::{KeyAndValueRef, MetadataMap},
 };
 
-use super::{access::Metadata, operations::Operation, service::Service};
-use crate::wire::api::{self, status, v2_server::V2};
+use super::{
+    access::Metadata,
+    listener::Connection,
+    operations::Operation,
+    service::{Reply, Service},
+};
+use crate::wire::api::{self, status::BaseResponse, v2_server::V2};
 
 /// The face of a service.
 pub struct Face(pub Arc<Service>);
 
+type Answer<T> = Result<Response<T>, Status>;
+
 impl Face {
-    fn handle<T: Operation>(&self, request: Request<T>) -> (Option<status::Status>, T::Value) {
+    async fn handle<T: Operation>(&self, request: Request<T>) -> Answer<T::Answer> {
         let metadata = metadata(request.metadata());
-        let (status, value) = self.0.handle(request.get_ref(), metadata);
-        (Some(status), value)
+        let connection = request.extensions().get::<Connection>().cloned().unwrap_or_default();
+        match self.0.handle(request.get_ref(), metadata, &connection).await {
+            Reply::Message(answer, _) => Ok(Response::new(answer)),
+            Reply::Grpc(code, message) => Err(Status::new(code, message)),
+        }
     }
 }
 
 fn metadata(map: &MetadataMap) -> Metadata {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let pairs = map.iter().map(|pair| match pair {
-        KeyAndValueRef::Ascii(key, value) => {
-            (key.to_string(), String::from_utf8_lossy(value.as_encoded_bytes()).into_owned())
-        }
-        KeyAndValueRef::Binary(key, value) => {
-            (key.to_string(), String::from_utf8_lossy(value.as_encoded_bytes()).into_owned())
-        }
+        KeyAndValueRef::Ascii(key, value) => (key.to_string(), text(value.as_encoded_bytes())),
+        KeyAndValueRef::Binary(key, value) => (key.to_string(), text(value.as_encoded_bytes())),
     });
     pairs.collect()
 }
-
-type Answer<T> = Result<Response<T>, Status>;
 
 #[async_trait]
 impl V2 for Face {
@@ -42,39 +47,34 @@ impl V2 for Face {
         &self,
         request: Request<api::GetAnnotationRequest>,
     ) -> Answer<api::SingleAnnotationResponse> {
-        let (status, annotation) = self.handle(request);
-        Ok(Response::new(api::SingleAnnotationResponse { status, annotation }))
+        self.handle(request).await
     }
 
     async fn list_annotations(
         &self,
         request: Request<api::ListAnnotationsRequest>,
     ) -> Answer<api::MultiAnnotationResponse> {
-        let (status, annotations) = self.handle(request);
-        Ok(Response::new(api::MultiAnnotationResponse { status, annotations }))
+        self.handle(request).await
     }
 
     async fn post_annotations(
         &self,
         request: Request<api::PostAnnotationsRequest>,
     ) -> Answer<api::MultiAnnotationResponse> {
-        let (status, annotations) = self.handle(request);
-        Ok(Response::new(api::MultiAnnotationResponse { status, annotations }))
+        self.handle(request).await
     }
 
     async fn delete_annotation(
         &self,
         request: Request<api::DeleteAnnotationRequest>,
-    ) -> Answer<status::BaseResponse> {
-        let (status, ()) = self.handle(request);
-        Ok(Response::new(status::BaseResponse { status }))
+    ) -> Answer<BaseResponse> {
+        self.handle(request).await
     }
 
     async fn delete_annotations(
         &self,
         request: Request<api::DeleteAnnotationsRequest>,
-    ) -> Answer<status::BaseResponse> {
-        let (status, ()) = self.handle(request);
-        Ok(Response::new(status::BaseResponse { status }))
+    ) -> Answer<BaseResponse> {
+        self.handle(request).await
     }
 }

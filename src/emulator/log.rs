@@ -23,10 +23,14 @@ pub struct RecordedRequest {
     pub ids: Vec<String>,
     /// Its metadata, in the order of arrival. Of a credential only its kind is kept.
     pub metadata: Metadata,
-    /// The status code that it was answered with.
+    /// The status code that it was answered with: Clarifai's, or gRPC's; 0 where no answer was sent.
     pub code: i32,
-    /// That code's name.
-    pub name: &'static str,
+    /// That code's name; empty where no answer was sent.
+    pub name: String,
+    /// The fault that befell it, for example `dropped_after`.
+    pub fault: Option<String>,
+    /// How many annotations it deleted or added.
+    pub applied: usize,
 }
 
 /// The latest requests, oldest first.

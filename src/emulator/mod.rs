@@ -3,37 +3,54 @@
 //!
 //! | file | its one job |
 //! |---|---|
-//! | `mod` | start, stop, seed, look |
-//! | `grpc` | the gRPC face |
+//! | `mod` | start, stop, suspend |
+//! | `listener` | the port and its connections |
+//! | `grpc`, `rest` | the two faces, on one port |
 //! | `service` | a request's way, and what a test puts there and sees |
+//! | `access`, `quota`, `faults` | who may, how often, and what goes wrong |
 //! | `operations` | what each method does |
-//! | `access` | keys, scopes, apps |
 //! | `store` | what is there |
 //! | `log` | what it saw |
+//! | `tls` | throw-away certificates |
 
 mod access;
+mod faults;
 mod grpc;
+mod listener;
 mod log;
 mod operations;
+mod quota;
+mod rest;
 mod service;
 mod store;
+mod tls;
 
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
     ops::Deref,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
 
-use tokio::{net::TcpListener, runtime, sync::oneshot};
-use tonic::transport::{Server, server::TcpIncoming};
+use axum::extract::DefaultBodyLimit;
+use tokio::{
+    net::TcpListener,
+    runtime,
+    sync::{mpsc, oneshot},
+};
+use tonic::service::Routes;
 
 pub use self::{
     access::{Access, Keys},
+    faults::{Fault, FaultKind},
     log::RecordedRequest,
-    service::{SeedError, Service, StoredAnnotation},
+    operations::{METHODS, MissingPair, MissingSingle, Undocumented},
+    quota::{Counting, Quota},
+    service::{Conduct, SeedError, Service, Spread, StoredAnnotation},
 };
+use self::{listener::Command, tls::Tls};
 use crate::wire::api::v2_server::V2Server;
 
 /// User and app that stand wherever a test does not care.
@@ -44,13 +61,15 @@ pub const DEFAULT_APP_ID: &str = "emulator-app";
 /// As in Clarifai's own client: an annotation may carry a large mask.
 const MAX_REQUEST_BYTES: usize = 1 << 30;
 
-/// How an emulator is to behave.
+/// How an emulator is to be run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The loopback port to listen on; 0 for a free one.
     pub port: u16,
-    /// Who may do what.
-    pub access: Access,
+    /// Whether to speak TLS, with a certificate of a throw-away authority.
+    pub tls: bool,
+    /// How the service behaves.
+    pub conduct: Conduct,
 }
 
 /// A running service. Seeded and looked at by the methods of [`Service`]; stops when it is dropped.
@@ -68,11 +87,12 @@ pub struct Options {
 pub struct Emulator {
     service: Arc<Service>,
     address: SocketAddr,
+    tls: Option<Tls>,
     running: Mutex<Option<Running>>,
 }
 
 struct Running {
-    stop: oneshot::Sender<()>,
+    commands: mpsc::Sender<Command>,
     thread: JoinHandle<()>,
 }
 
@@ -80,45 +100,76 @@ impl Emulator {
     /// Starts a service on the loopback interface, on threads of its own.
     ///
     /// # Errors
-    /// The port is taken, or the system gives no thread.
+    /// The port is taken, the system gives no thread, or the authority's file cannot be written.
     pub fn start(options: Options) -> io::Result<Self> {
-        let service = Arc::new(Service::new(options.access));
+        let tls = options.tls.then(Tls::new).transpose()?;
+        let service = Arc::new(Service::new(options.conduct));
+        let face = V2Server::new(grpc::Face(Arc::clone(&service)))
+            .max_decoding_message_size(MAX_REQUEST_BYTES)
+            .max_encoding_message_size(MAX_REQUEST_BYTES);
+        let router = rest::with_rest(Routes::new(face).into_axum_router(), Arc::clone(&service))
+            .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
+
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("clarifai-emulator")
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)))?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel();
-        let face = V2Server::new(grpc::Face(Arc::clone(&service)))
-            .max_decoding_message_size(MAX_REQUEST_BYTES)
-            .max_encoding_message_size(MAX_REQUEST_BYTES);
-        let serve = async move {
-            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            tokio::select! {
-                _ = Server::builder().add_service(face).serve_with_incoming(incoming) => {}
-                _ = stopped => {}
-            }
-        };
+        let bound = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)))?;
+        let address = bound.local_addr()?;
+        let (commands, received) = mpsc::channel(1);
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor.clone());
+        let serve = listener::serve(bound, address, acceptor, router, received);
         // Leaving the thread drops the runtime, and with it every connection.
         let thread = std::thread::Builder::new()
             .name("clarifai-emulator".into())
             .spawn(move || runtime.block_on(serve))?;
-        Ok(Self { service, address, running: Mutex::new(Some(Running { stop, thread })) })
+        Ok(Self { service, address, tls, running: Mutex::new(Some(Running { commands, thread })) })
     }
 
     /// Where it listens, for example `http://127.0.0.1:43121`.
     pub fn base_url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// The file with the certificate of its authority, where it speaks TLS. It goes with the emulator.
+    pub fn root_certificates_path(&self) -> Option<&Path> {
+        self.tls.as_ref().map(Tls::root_certificates_path)
+    }
+
+    /// Is gone: stops listening and cuts off every connection, until [`resume`](Self::resume).
+    ///
+    /// # Errors
+    /// It was stopped.
+    pub fn suspend(&self) -> io::Result<()> {
+        self.command(Command::Suspend)
+    }
+
+    /// Is back, on the same port.
+    ///
+    /// # Errors
+    /// It was stopped, or another program has the port now.
+    pub fn resume(&self) -> io::Result<()> {
+        self.command(Command::Resume)
+    }
+
+    fn command(&self, command: fn(oneshot::Sender<io::Result<()>>) -> Command) -> io::Result<()> {
+        let stopped = || io::Error::new(io::ErrorKind::NotConnected, "the emulator was stopped");
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let commands = running.as_ref().map(|running| running.commands.clone()).ok_or_else(stopped)?;
+        drop(running);
+        let (done, answer) = oneshot::channel();
+        commands.blocking_send(command(done)).map_err(|_| stopped())?;
+        answer.blocking_recv().map_err(|_| stopped())?
     }
 
     /// Stops serving, closes every connection and waits for its threads. What was stored stays to be looked at.
     pub fn stop(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { stop, thread }) = running {
-            // Either end may be gone already: then there is nothing to stop.
-            let _ = stop.send(());
+        if let Some(Running { commands, thread }) = running {
+            drop(commands);
+            // It can only have panicked, and then there is nothing to stop.
             let _ = thread.join();
         }
     }

@@ -1,15 +1,16 @@
 //! What each method does, once, whichever face it came through. What is refused, and with which code, follows
 //! Clarifai's documentation; where that is silent, a comment says what was chosen.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use bytes::Bytes;
 use prost::Message as _;
+use tokio::time::Instant;
 
 use super::store::{Annotation, App, Conflict};
 use crate::wire::{
     MAX_BATCH, StatusCode,
-    api::{self, UserAppIdSet},
+    api::{self, UserAppIdSet, status::BaseResponse},
     parse_annotation,
 };
 
@@ -22,12 +23,25 @@ const GET: &str = "Annotations_Get";
 const ADD: &str = "Annotations_Add";
 const DELETE: &str = "Annotations_Delete";
 
-/// A request message, and what it asks for.
-pub trait Operation {
+/// The methods that are played.
+pub const METHODS: [&str; 5] = [
+    api::GetAnnotationRequest::METHOD,
+    api::ListAnnotationsRequest::METHOD,
+    api::PostAnnotationsRequest::METHOD,
+    api::DeleteAnnotationRequest::METHOD,
+    api::DeleteAnnotationsRequest::METHOD,
+];
+
+/// A request message: what it asks for, and how that is done.
+pub trait Operation: prost::Message + Default {
     /// The method's name.
     const METHOD: &'static str;
     /// The scope that a key needs for it.
     const SCOPE: &'static str;
+    /// The message that answers it.
+    type Answer: prost::Message;
+    /// That message's full name.
+    const ANSWER: &'static str;
     /// What it brings, beside a status.
     type Value: Default;
 
@@ -38,33 +52,102 @@ pub trait Operation {
     fn named(&self) -> (Vec<String>, Vec<String>);
 
     /// Does it.
-    ///
-    /// # Errors
-    /// [`Refusal`]; then nothing was done.
-    fn perform(&self, app: &mut App, ids: &mut Ids<'_>) -> Result<Self::Value, Refusal>;
+    fn perform(&self, app: &mut App, rules: &mut Rules<'_>) -> Performed<Self::Value>;
+
+    /// The answer.
+    fn answer(status: api::status::Status, value: Self::Value) -> Self::Answer;
+}
+
+/// What is left to the rules of the day.
+pub struct Rules<'a> {
+    /// Makes IDs for annotations that come without one.
+    pub ids: Ids<'a>,
+    /// How the service behaves where it is not documented.
+    pub undocumented: &'a Undocumented,
+    /// A deletion breaks off after so many pairs or inputs.
+    pub breaks_off_after: Option<usize>,
+    /// The moment.
+    pub now: Instant,
+}
+
+impl Rules<'_> {
+    fn lingers_until(&self) -> Option<Instant> {
+        let lingers = self.undocumented.visible_after;
+        (!lingers.is_zero()).then(|| self.now + lingers)
+    }
+}
+
+/// Behaviour that Clarifai does not document.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Undocumented {
+    /// What becomes of a batch when a pair of it, or an input, cannot be deleted.
+    pub missing_pair: MissingPair,
+    /// How the deletion of a single annotation that is not there is answered.
+    pub missing_single: MissingSingle,
+    /// For how long lists show what is deleted.
+    pub visible_after: Duration,
+}
+
+/// What becomes of a batch when a pair of it, or an input, cannot be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingPair {
+    /// It is refused whole.
+    #[default]
+    Refused,
+    /// The rest is deleted, and the answer is MIXED_STATUS.
+    Mixed,
+    /// The rest is deleted, and the answer is FAILURE.
+    Failure,
+}
+
+/// How the deletion of a single annotation that is not there is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MissingSingle {
+    /// With the status CONN_DOES_NOT_EXIST.
+    #[default]
+    Status,
+    /// With the gRPC status NOT_FOUND.
+    Grpc,
+}
+
+/// How an operation ended, and how many annotations it deleted or added.
+pub struct Performed<T> {
+    /// What it brought, or why it was refused.
+    pub result: Result<T, Refusal>,
+    /// Annotations deleted or added.
+    pub applied: usize,
+}
+
+impl<T> From<Result<T, Refusal>> for Performed<T> {
+    fn from(result: Result<T, Refusal>) -> Self {
+        Self { result, applied: 0 }
+    }
 }
 
 /// How a request ends other than well.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Clarifai's status code.
-    pub code: StatusCode,
-    /// Its description.
-    pub description: &'static str,
-    /// What is refused, and which ID.
-    pub details: String,
+pub enum Refusal {
+    /// With a status of Clarifai's.
+    Status {
+        /// The code; perhaps none of those that are listed.
+        code: i32,
+        /// Its description.
+        description: &'static str,
+        /// What is refused, and which ID.
+        details: String,
+    },
+    /// With a gRPC status.
+    Grpc {
+        /// The code.
+        code: tonic::Code,
+        /// The message.
+        message: String,
+    },
 }
 
-/// A refusal as a result.
-///
-/// # Errors
-/// Always.
-pub fn refuse<T>(
-    code: StatusCode,
-    description: &'static str,
-    details: impl Into<String>,
-) -> Result<T, Refusal> {
-    Err(Refusal { code, description, details: details.into() })
+/// A refusal with a status of Clarifai's.
+pub fn refusal(code: StatusCode, description: &'static str, details: impl Into<String>) -> Refusal {
+    Refusal::Status { code: code as i32, description, details: details.into() }
 }
 
 /// Makes IDs for annotations that come without one.
@@ -113,30 +196,79 @@ pub fn is_trusted(annotation: &api::Annotation) -> bool {
 }
 
 fn missing_pair(input_id: &str, id: &str) -> Refusal {
-    Refusal {
-        code: StatusCode::ConnDoesNotExist,
-        description: "Annotation does not exist",
-        details: format!("there is no annotation {id:?} on input {input_id:?}"),
-    }
+    let details = format!("there is no annotation {id:?} on input {input_id:?}");
+    refusal(StatusCode::ConnDoesNotExist, "Annotation does not exist", details)
 }
 
-/// Input-level annotations go only with their input; that they are refused here, and so, is our choice.
-fn deletable(app: &App, input_id: &str, id: &str) -> Result<(), Refusal> {
+fn locked(input_id: &str, id: &str) -> Refusal {
+    let details = format!("annotation {id:?} of input {input_id:?} may not be deleted");
+    refusal(StatusCode::AnnotationPermissionDenied, "Annotation permission denied", details)
+}
+
+/// Why a pair cannot be deleted, if it cannot. Input-level annotations go only with their input; that they are
+/// refused here, and so, is our choice.
+fn pair_problem(app: &App, input_id: &str, id: &str) -> Option<Refusal> {
     match app.get(input_id, id) {
-        None => Err(missing_pair(input_id, id)),
-        Some(annotation) if annotation.input_level => refuse(
+        None => Some(missing_pair(input_id, id)),
+        Some(annotation) if annotation.input_level => Some(refusal(
             StatusCode::AnnotationInvalidArgument,
             "Invalid annotation argument",
             format!("annotation {id:?} of input {input_id:?} is input-level: it goes only with its input"),
-        ),
-        Some(_) => Ok(()),
+        )),
+        Some(_) if app.is_locked(input_id, id) => Some(locked(input_id, id)),
+        Some(_) => None,
     }
+}
+
+/// Why an input's annotations cannot be deleted, if they cannot.
+fn input_problem(app: &App, input_id: &str) -> Option<Refusal> {
+    if !app.has_input(input_id) {
+        let details = format!("there is no input {input_id:?}");
+        return Some(refusal(StatusCode::InputDoesNotExist, "Input does not exist", details));
+    }
+    app.locked_on(input_id).map(|id| locked(input_id, id))
+}
+
+/// Deletes what can be deleted of a batch, as far as the rules let it. `remove` tells how many annotations went.
+fn delete_each<T: Copy>(
+    items: Vec<(T, Option<Refusal>)>,
+    rules: &Rules<'_>,
+    mut remove: impl FnMut(T) -> usize,
+) -> Performed<()> {
+    let problem = items.iter().find_map(|(_, problem)| problem.clone());
+    if let Some(problem) = &problem
+        && (rules.undocumented.missing_pair == MissingPair::Refused
+            || items.iter().all(|(_, problem)| problem.is_some()))
+    {
+        return Err(problem.clone()).into();
+    }
+    let first = rules.breaks_off_after.unwrap_or(items.len());
+    let able = items.into_iter().take(first).filter(|(_, problem)| problem.is_none());
+    let applied = able.map(|(item, _)| remove(item)).sum();
+    let result = match (rules.breaks_off_after, problem, rules.undocumented.missing_pair) {
+        (Some(first), _, _) => {
+            let details = format!("broken off after the first {first}");
+            Err(refusal(StatusCode::InternalUncategorized, "Internal error", details))
+        }
+        (None, None, _) => Ok(()),
+        (None, Some(_), MissingPair::Mixed) => {
+            Err(refusal(StatusCode::MixedStatus, "Mixed Success", "some were not deleted"))
+        }
+        (None, Some(_), _) => Err(refusal(StatusCode::Failure, "Failure", "some were not deleted")),
+    };
+    Performed { result, applied }
 }
 
 impl Operation for api::DeleteAnnotationRequest {
     const METHOD: &'static str = "DeleteAnnotation";
     const SCOPE: &'static str = DELETE;
+    type Answer = BaseResponse;
+    const ANSWER: &'static str = "clarifai.api.status.BaseResponse";
     type Value = ();
+
+    fn answer(status: api::status::Status, (): ()) -> BaseResponse {
+        BaseResponse { status: Some(status) }
+    }
 
     fn user_app_id(&self) -> Option<&UserAppIdSet> {
         self.user_app_id.as_ref()
@@ -146,10 +278,15 @@ impl Operation for api::DeleteAnnotationRequest {
         (vec![self.input_id.clone()], vec![self.annotation_id.clone()])
     }
 
-    fn perform(&self, app: &mut App, _ids: &mut Ids<'_>) -> Result<(), Refusal> {
-        deletable(app, &self.input_id, &self.annotation_id)?;
-        app.remove(&self.input_id, &self.annotation_id);
-        Ok(())
+    fn perform(&self, app: &mut App, rules: &mut Rules<'_>) -> Performed<()> {
+        let Self { input_id, annotation_id: id, .. } = self;
+        let missing = app.get(input_id, id).is_none();
+        if missing && rules.undocumented.missing_single == MissingSingle::Grpc {
+            let message = format!("there is no annotation {id:?} on input {input_id:?}");
+            return Err(Refusal::Grpc { code: tonic::Code::NotFound, message }).into();
+        }
+        let items = vec![((), pair_problem(app, input_id, id))];
+        delete_each(items, rules, |()| usize::from(app.remove(input_id, id, rules.lingers_until())))
     }
 }
 
@@ -157,7 +294,13 @@ impl Operation for api::DeleteAnnotationRequest {
 impl Operation for api::DeleteAnnotationsRequest {
     const METHOD: &'static str = "DeleteAnnotations";
     const SCOPE: &'static str = DELETE;
+    type Answer = BaseResponse;
+    const ANSWER: &'static str = "clarifai.api.status.BaseResponse";
     type Value = ();
+
+    fn answer(status: api::status::Status, (): ()) -> BaseResponse {
+        BaseResponse { status: Some(status) }
+    }
 
     fn user_app_id(&self) -> Option<&UserAppIdSet> {
         self.user_app_id.as_ref()
@@ -167,34 +310,36 @@ impl Operation for api::DeleteAnnotationsRequest {
         (self.input_ids.clone(), self.ids.clone())
     }
 
-    fn perform(&self, app: &mut App, _ids: &mut Ids<'_>) -> Result<(), Refusal> {
+    fn perform(&self, app: &mut App, rules: &mut Rules<'_>) -> Performed<()> {
         let Self { ids, input_ids, .. } = self;
-        check_batch(input_ids.len(), "input_ids")?;
+        if let Err(refusal) = check_batch(input_ids.len(), "input_ids") {
+            return Err(refusal).into();
+        }
         if ids.is_empty() {
-            if let Some(missing) = input_ids.iter().find(|input_id| !app.has_input(input_id)) {
-                let details = format!("there is no input {missing:?}");
-                return refuse(StatusCode::InputDoesNotExist, "Input does not exist", details);
-            }
-            for input_id in input_ids {
-                app.clear_input(input_id);
-            }
-            return Ok(());
+            let items = input_ids.iter().map(|input_id| (input_id, input_problem(app, input_id))).collect();
+            return delete_each(items, rules, |input_id| app.clear_input(input_id, rules.lingers_until()));
         }
-        check_counts(input_ids, ids)?;
-        for (input_id, id) in input_ids.iter().zip(ids) {
-            deletable(app, input_id, id)?;
+        if let Err(refusal) = check_counts(input_ids, ids) {
+            return Err(refusal).into();
         }
-        for (input_id, id) in input_ids.iter().zip(ids) {
-            app.remove(input_id, id);
-        }
-        Ok(())
+        let pairs = input_ids.iter().zip(ids);
+        let items = pairs.map(|(input_id, id)| ((input_id, id), pair_problem(app, input_id, id))).collect();
+        delete_each(items, rules, |(input_id, id)| {
+            usize::from(app.remove(input_id, id, rules.lingers_until()))
+        })
     }
 }
 
 impl Operation for api::GetAnnotationRequest {
     const METHOD: &'static str = "GetAnnotation";
     const SCOPE: &'static str = GET;
+    type Answer = api::SingleAnnotationResponse;
+    const ANSWER: &'static str = "clarifai.api.SingleAnnotationResponse";
     type Value = Bytes;
+
+    fn answer(status: api::status::Status, annotation: Bytes) -> api::SingleAnnotationResponse {
+        api::SingleAnnotationResponse { status: Some(status), annotation }
+    }
 
     fn user_app_id(&self) -> Option<&UserAppIdSet> {
         self.user_app_id.as_ref()
@@ -204,9 +349,9 @@ impl Operation for api::GetAnnotationRequest {
         (vec![self.input_id.clone()], vec![self.annotation_id.clone()])
     }
 
-    fn perform(&self, app: &mut App, _ids: &mut Ids<'_>) -> Result<Bytes, Refusal> {
+    fn perform(&self, app: &mut App, _rules: &mut Rules<'_>) -> Performed<Bytes> {
         let (input_id, id) = (&self.input_id, &self.annotation_id);
-        app.get(input_id, id).map(Annotation::message).ok_or_else(|| missing_pair(input_id, id))
+        app.get(input_id, id).map(Annotation::message).ok_or_else(|| missing_pair(input_id, id)).into()
     }
 }
 
@@ -214,7 +359,13 @@ impl Operation for api::GetAnnotationRequest {
 impl Operation for api::PostAnnotationsRequest {
     const METHOD: &'static str = "PostAnnotations";
     const SCOPE: &'static str = ADD;
+    type Answer = api::MultiAnnotationResponse;
+    const ANSWER: &'static str = "clarifai.api.MultiAnnotationResponse";
     type Value = Vec<Bytes>;
+
+    fn answer(status: api::status::Status, annotations: Vec<Bytes>) -> api::MultiAnnotationResponse {
+        api::MultiAnnotationResponse { status: Some(status), annotations }
+    }
 
     fn user_app_id(&self) -> Option<&UserAppIdSet> {
         self.user_app_id.as_ref()
@@ -225,20 +376,27 @@ impl Operation for api::PostAnnotationsRequest {
         parsed.map(|annotation| (annotation.input_id, annotation.id)).unzip()
     }
 
-    fn perform(&self, app: &mut App, ids: &mut Ids<'_>) -> Result<Vec<Bytes>, Refusal> {
+    fn perform(&self, app: &mut App, rules: &mut Rules<'_>) -> Performed<Vec<Bytes>> {
+        let result = self.post(app, &mut rules.ids);
+        Performed { applied: result.as_ref().map_or(0, Vec::len), result }
+    }
+}
+
+impl api::PostAnnotationsRequest {
+    fn post(&self, app: &mut App, ids: &mut Ids<'_>) -> Result<Vec<Bytes>, Refusal> {
         check_batch(self.annotations.len(), "annotations")?;
         let mut posted = Vec::with_capacity(self.annotations.len());
         let mut named = HashSet::new();
         for message in &self.annotations {
             let invalid = |details: String| {
-                refuse(StatusCode::AnnotationInvalidArgument, "Invalid annotation argument", details)
+                Err(refusal(StatusCode::AnnotationInvalidArgument, "Invalid annotation argument", details))
             };
             let Ok(parsed) = parse_annotation(message) else {
                 return invalid("an annotation could not be parsed".into());
             };
             if !app.has_input(&parsed.input_id) {
                 let details = format!("there is no input {:?}", parsed.input_id);
-                return refuse(StatusCode::InputDoesNotExist, "Input does not exist", details);
+                return Err(refusal(StatusCode::InputDoesNotExist, "Input does not exist", details));
             }
             let id = if parsed.id.is_empty() { ids.next() } else { parsed.id.clone() };
             if app.get(&parsed.input_id, &id).is_some()
@@ -266,7 +424,13 @@ impl Operation for api::PostAnnotationsRequest {
 impl Operation for api::ListAnnotationsRequest {
     const METHOD: &'static str = "ListAnnotations";
     const SCOPE: &'static str = GET;
+    type Answer = api::MultiAnnotationResponse;
+    const ANSWER: &'static str = "clarifai.api.MultiAnnotationResponse";
     type Value = Vec<Bytes>;
+
+    fn answer(status: api::status::Status, annotations: Vec<Bytes>) -> api::MultiAnnotationResponse {
+        api::MultiAnnotationResponse { status: Some(status), annotations }
+    }
 
     fn user_app_id(&self) -> Option<&UserAppIdSet> {
         self.user_app_id.as_ref()
@@ -276,14 +440,20 @@ impl Operation for api::ListAnnotationsRequest {
         (self.input_ids.clone(), self.ids.clone())
     }
 
-    fn perform(&self, app: &mut App, _ids: &mut Ids<'_>) -> Result<Vec<Bytes>, Refusal> {
+    fn perform(&self, app: &mut App, _rules: &mut Rules<'_>) -> Performed<Vec<Bytes>> {
+        self.list(app).into()
+    }
+}
+
+impl api::ListAnnotationsRequest {
+    fn list(&self, app: &App) -> Result<Vec<Bytes>, Refusal> {
         let Self { ids, input_ids, .. } = self;
         let per_page = match self.per_page {
             0 => DEFAULT_PER_PAGE,
             per_page if per_page <= MAX_PER_PAGE => per_page,
             per_page => {
                 let details = format!("per_page is {per_page}, more than {MAX_PER_PAGE}");
-                return refuse(StatusCode::ConnInvalidRequest, "Invalid request", details);
+                return Err(refusal(StatusCode::ConnInvalidRequest, "Invalid request", details));
             }
         };
         let skipped = (self.page.max(1) - 1) as usize * per_page as usize;
@@ -334,11 +504,11 @@ fn passes(annotation: &Annotation, request: &api::ListAnnotationsRequest) -> boo
 /// For `PostAnnotations` 128 is documented as the most; for `DeleteAnnotations` nothing is, and 128 is taken.
 fn check_batch(count: usize, field: &str) -> Result<(), Refusal> {
     if count == 0 {
-        return refuse(StatusCode::ConnInvalidRequest, "Invalid request", format!("{field} is empty"));
+        return Err(refusal(StatusCode::ConnInvalidRequest, "Invalid request", format!("{field} is empty")));
     }
     if count > MAX_BATCH {
         let details = format!("{field} has {count} items, more than {MAX_BATCH}");
-        return refuse(StatusCode::ConnInvalidRequest, "Invalid request", details);
+        return Err(refusal(StatusCode::ConnInvalidRequest, "Invalid request", details));
     }
     Ok(())
 }
@@ -346,7 +516,7 @@ fn check_batch(count: usize, field: &str) -> Result<(), Refusal> {
 fn check_counts(input_ids: &[String], ids: &[String]) -> Result<(), Refusal> {
     if input_ids.len() != ids.len() {
         let details = format!("{} input_ids and {} ids cannot be paired", input_ids.len(), ids.len());
-        return refuse(StatusCode::ConnInvalidRequest, "Invalid request", details);
+        return Err(refusal(StatusCode::ConnInvalidRequest, "Invalid request", details));
     }
     Ok(())
 }

@@ -4,32 +4,86 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use tokio::time::{self, Instant};
 
 use super::{
     access::{self, Access, Metadata},
+    faults::{Fault, FaultKind, Plan},
+    listener::Connection,
     log::{Log, RecordedRequest, masked},
-    operations::{Ids, Operation, Refusal, completed, is_trusted, new_input},
+    operations::{
+        Ids, Operation, Performed, Refusal, Rules, Undocumented, completed, is_trusted, new_input, refusal,
+    },
+    quota::{Meters, Quota},
     store::App,
 };
 use crate::wire::{
     self, StatusCode,
     api::{self, UserAppIdSet},
-    parse_annotation,
+    parse_annotation, status_name,
 };
+
+/// How the service behaves.
+#[derive(Debug, Clone, Default)]
+pub struct Conduct {
+    /// Who may do what.
+    pub access: Access,
+    /// What a user may send; `None` for no limit.
+    pub quota: Option<Quota>,
+    /// How long a request takes on its way in, before it is counted and applied.
+    pub latency_in: Spread,
+    /// How long an answer takes on its way back.
+    pub latency_out: Spread,
+    /// How it behaves where it is not documented.
+    pub undocumented: Undocumented,
+    /// Faults at random, each with the share of requests that it befalls.
+    pub fault_rates: Vec<(Fault, f64)>,
+    /// What chance is made of.
+    pub seed: u64,
+}
+
+/// A time that varies, evenly between two bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spread {
+    /// The shortest.
+    pub least: Duration,
+    /// The longest.
+    pub most: Duration,
+}
+
+impl Spread {
+    fn draw(&self, chance: &mut fastrand::Rng) -> Duration {
+        self.least + self.most.saturating_sub(self.least).mul_f64(chance.f64())
+    }
+}
+
+/// How a request is answered.
+pub enum Reply<T: Operation> {
+    /// With the method's own message.
+    Message(T::Answer, StatusNumber),
+    /// With a gRPC status.
+    Grpc(tonic::Code, String),
+}
+
+/// A status code of Clarifai's, listed or not.
+pub type StatusNumber = i32;
 
 /// The service's state.
 pub struct Service {
-    access: Access,
+    conduct: Conduct,
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     apps: HashMap<(String, String), App>,
     log: Log,
+    meters: Meters,
+    plan: Plan,
+    chance: fastrand::Rng,
     requests: u64,
     ids: u64,
 }
@@ -82,24 +136,77 @@ pub enum SeedError {
 
 impl Service {
     /// A service without annotations.
-    pub fn new(access: Access) -> Self {
-        Self { access, state: Mutex::default() }
+    pub fn new(conduct: Conduct) -> Self {
+        let state = State {
+            apps: HashMap::new(),
+            log: Log::default(),
+            meters: Meters::default(),
+            plan: Plan::new(conduct.fault_rates.clone(), conduct.seed),
+            chance: fastrand::Rng::with_seed(conduct.seed),
+            requests: 0,
+            ids: 0,
+        };
+        Self { conduct, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks who asks, performs the operation, records the request, and gives the status that the answer
-    /// carries, with what the operation brought.
-    pub fn handle<T: Operation>(&self, request: &T, metadata: Metadata) -> (api::status::Status, T::Value) {
-        let mut state = self.state();
-        let State { apps, log, requests, ids } = &mut *state;
-        let admitted = self.access.admit(&metadata, T::METHOD, T::SCOPE, request.user_app_id());
-        let result = admitted.and_then(|app| request.perform(apps.entry(app).or_default(), &mut Ids(ids)));
-        let (code, description, details, value) = match result {
-            Ok(value) => (StatusCode::Success, "Ok", String::new(), value),
-            Err(Refusal { code, description, details }) => (code, description, details, T::Value::default()),
+    /// The way of a request: in, counted, checked, applied, recorded, and back; with the fault that befalls it.
+    /// One that is not to be answered is held until its connection is gone.
+    pub async fn handle<T: Operation>(
+        &self,
+        request: &T,
+        metadata: Metadata,
+        connection: &Connection,
+    ) -> Reply<T> {
+        let (input_ids, ids) = request.named();
+        let (fault, way_in, way_out) = {
+            let State { plan, chance, .. } = &mut *self.state();
+            let fault = plan.draw(T::METHOD, (&input_ids, &ids));
+            (fault, self.conduct.latency_in.draw(chance), self.conduct.latency_out.draw(chance))
+        };
+        pause(way_in).await;
+        let reply = self.decide(request, (input_ids, ids), metadata, &fault);
+        pause(way_out).await;
+        match fault {
+            FaultKind::DroppedBefore | FaultKind::DroppedAfter => {
+                connection.sever();
+                std::future::pending().await
+            }
+            FaultKind::Unanswered => std::future::pending().await,
+            FaultKind::Delayed(time) => time::sleep(time).await,
+            FaultKind::GoAway => connection.go_away(),
+            _ => {}
+        }
+        reply
+    }
+
+    /// Counts, checks, applies and records a request.
+    fn decide<T: Operation>(
+        &self,
+        request: &T,
+        (input_ids, ids): (Vec<String>, Vec<String>),
+        metadata: Metadata,
+        fault: &FaultKind,
+    ) -> Reply<T> {
+        let State { apps, log, meters, requests, ids: made, .. } = &mut *self.state();
+        let now = Instant::now();
+        let breaks_off_after = if let FaultKind::Partial(first) = fault { Some(*first) } else { None };
+        let undocumented = &self.conduct.undocumented;
+        let mut rules = Rules { ids: Ids(made), undocumented, breaks_off_after, now };
+        let user_app_id = request.user_app_id();
+        let Performed { result, applied } = match self.turned_away(fault, meters, user_app_id, now) {
+            Some(refusal) => Err(refusal).into(),
+            None => match self.conduct.access.admit(&metadata, T::METHOD, T::SCOPE, user_app_id) {
+                Err(refusal) => Err(refusal).into(),
+                Ok(app) => {
+                    let app = apps.entry(app).or_default();
+                    app.settle(now);
+                    request.perform(app, &mut rules)
+                }
+            },
         };
 
         *requests += 1;
@@ -107,29 +214,101 @@ impl Service {
             Some(prefix) => format!("{prefix}-{requests:08x}"),
             None => format!("{requests:08x}"),
         };
-        let UserAppIdSet { user_id, app_id } = request.user_app_id().cloned().unwrap_or_default();
-        let (input_ids, ids) = request.named();
-        let (method, code, name) = (T::METHOD, code as i32, code.as_str_name());
+        let status = |code, description: &str, details| api::status::Status {
+            code,
+            description: description.into(),
+            details,
+            req_id,
+            ..Default::default()
+        };
+        let (reply, code, name) = match result {
+            Ok(value) => {
+                let code = StatusCode::Success as i32;
+                (Reply::Message(T::answer(status(code, "Ok", String::new()), value), code), code, "SUCCESS")
+            }
+            Err(Refusal::Status { code, description, details }) => {
+                let answer = T::answer(status(code, description, details), T::Value::default());
+                (Reply::Message(answer, code), code, status_name(code).unwrap_or("UNKNOWN_CODE"))
+            }
+            Err(Refusal::Grpc { code, message }) => {
+                (Reply::Grpc(code, message), code as i32, wire::grpc_name(code))
+            }
+        };
+
+        let sent =
+            !matches!(fault, FaultKind::DroppedBefore | FaultKind::DroppedAfter | FaultKind::Unanswered);
+        let UserAppIdSet { user_id, app_id } = user_app_id.cloned().unwrap_or_default();
         log.record(RecordedRequest {
-            method,
+            method: T::METHOD,
             user_id,
             app_id,
             input_ids,
             ids,
             metadata: masked(metadata),
-            code,
-            name,
+            code: if sent { code } else { 0 },
+            name: if sent { name.into() } else { String::new() },
+            fault: (*fault != FaultKind::None).then(|| fault.to_string()),
+            applied,
         });
-        (
-            api::status::Status {
+        reply
+    }
+
+    /// Whether a request gets no further than the door: by a fault, or by the quota.
+    fn turned_away(
+        &self,
+        fault: &FaultKind,
+        meters: &mut Meters,
+        user_app_id: Option<&UserAppIdSet>,
+        now: Instant,
+    ) -> Option<Refusal> {
+        let throttled = |requests_per_second| {
+            let details = format!("exceeded limit of {requests_per_second} requests per second");
+            refusal(StatusCode::ConnThrottled, "Request throttled", details)
+        };
+        let quota = self.conduct.quota.as_ref();
+        match fault {
+            // It never came in; what it is refused with is never seen.
+            FaultKind::DroppedBefore => return Some(refusal(StatusCode::Failure, "", "")),
+            FaultKind::Throttled => {
+                let default = wire::DEFAULT_REQUESTS_PER_SECOND;
+                return Some(throttled(quota.map_or(default, |quota| quota.requests_per_second)));
+            }
+            _ => {}
+        }
+        let user_id = user_app_id.map_or("", |named| named.user_id.as_str());
+        if let Some(quota) = quota
+            && !meters.admit(quota, user_id, now)
+        {
+            return Some(throttled(quota.requests_per_second));
+        }
+        match *fault {
+            FaultKind::Status(code) => Some(Refusal::Status {
                 code,
-                description: description.into(),
-                details,
-                req_id,
-                ..Default::default()
-            },
-            value,
-        )
+                description: status_name(code).unwrap_or("Unknown status"),
+                details: "a fault that was asked for".into(),
+            }),
+            FaultKind::Grpc(code) => Some(Refusal::Grpc {
+                code: tonic::Code::from_i32(code),
+                message: "a fault that was asked for".into(),
+            }),
+            _ => None,
+        }
+    }
+
+    /// The app that a REST request is about when it names none.
+    pub fn home(&self) -> (&str, &str) {
+        self.conduct.access.home()
+    }
+
+    /// Puts faults in line: each befalls the next request that it is meant for, once those before it struck.
+    pub fn inject(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.state().plan.line_up(faults);
+    }
+
+    /// Refuses for ever to delete an annotation, with ANNOTATION_PERMISSION_DENIED.
+    pub fn lock(&self, user_id: &str, app_id: &str, input_id: &str, annotation_id: &str) {
+        let mut state = self.state();
+        state.apps.entry((user_id.into(), app_id.into())).or_default().lock(input_id, annotation_id);
     }
 
     /// Adds an input, with the input-level annotation that every input has.
@@ -193,7 +372,7 @@ impl Service {
         };
         let mut found = Vec::new();
         for (id, app) in apps.into_iter().filter(|(id, _)| wanted(id)) {
-            found.extend(app.all().map(|(input_id, annotation)| StoredAnnotation {
+            found.extend(app.present().map(|(input_id, annotation)| StoredAnnotation {
                 user_id: id.0.clone(),
                 app_id: id.1.clone(),
                 input_id: input_id.into(),
@@ -213,5 +392,12 @@ impl Service {
     /// Forgets the requests it saw.
     pub fn clear_requests(&self) {
         self.state().log = Log::default();
+    }
+}
+
+/// A sleep of no time would still give way to others.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        time::sleep(time).await;
     }
 }

@@ -8,7 +8,8 @@
 use std::hash::BuildHasher as _;
 
 use bytes::Bytes;
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::{DefaultHashBuilder, HashMap, HashSet, HashTable};
+use tokio::time::Instant;
 
 /// The annotations of one app.
 #[derive(Default)]
@@ -19,6 +20,10 @@ pub struct App {
     /// Slot numbers by pair.
     pairs: HashTable<u32>,
     hasher: DefaultHashBuilder,
+    /// Slots of annotations that are deleted and that lists show until then.
+    lingering: HashMap<u32, Instant>,
+    /// Pairs that nobody may delete.
+    locked: HashSet<(Box<str>, Box<str>)>,
 }
 
 struct Input {
@@ -106,40 +111,89 @@ impl App {
         self.slots[self.slot(input_id, id)? as usize].as_ref()
     }
 
-    /// Removes the annotation of this pair. False when it is not there.
-    pub fn remove(&mut self, input_id: &str, id: &str) -> bool {
+    /// Keeps the annotation of this pair, there or not, from ever being deleted.
+    pub fn lock(&mut self, input_id: &str, id: &str) {
+        self.locked.insert((input_id.into(), id.into()));
+    }
+
+    /// Whether nobody may delete this pair.
+    pub fn is_locked(&self, input_id: &str, id: &str) -> bool {
+        !self.locked.is_empty() && self.locked.contains(&(input_id.into(), id.into()))
+    }
+
+    /// An annotation on the input that nobody may delete, if there is one.
+    pub fn locked_on(&self, input_id: &str) -> Option<&str> {
+        let locked =
+            self.locked.iter().find(|(input, id)| **input == *input_id && self.get(input, id).is_some());
+        locked.map(|(_, id)| &**id)
+    }
+
+    /// Removes the annotation of this pair. Lists show it for as long as it lingers. False when it is not there.
+    pub fn remove(&mut self, input_id: &str, id: &str, lingers_until: Option<Instant>) -> bool {
         let Some(slot) = self.slot(input_id, id) else { return false };
-        let input = self.input_numbers[input_id];
-        let slots = &mut self.inputs[input as usize].slots;
-        if let Ok(place) = slots.binary_search(&slot) {
-            slots.remove(place);
+        self.forget(slot);
+        match lingers_until {
+            Some(until) => drop(self.lingering.insert(slot, until)),
+            None => {
+                self.vacate(slot);
+                self.compact();
+            }
         }
-        self.empty(slot);
-        self.compact();
         true
     }
 
     /// Removes every annotation of an input, save the input-level ones. Tells how many went.
-    pub fn clear_input(&mut self, input_id: &str) -> usize {
+    pub fn clear_input(&mut self, input_id: &str, lingers_until: Option<Instant>) -> usize {
         let Some(&input) = self.input_numbers.get(input_id) else { return 0 };
         let slots = std::mem::take(&mut self.inputs[input as usize].slots);
-        let (kept, gone): (Vec<u32>, Vec<u32>) = slots
-            .into_iter()
-            .partition(|&slot| self.slots[slot as usize].as_ref().is_some_and(|it| it.input_level));
-        self.inputs[input as usize].slots = kept;
+        let stays = |slot: &u32| {
+            self.lingering.contains_key(slot)
+                || self.slots[*slot as usize].as_ref().is_some_and(|it| it.input_level)
+        };
+        let (kept, gone): (Vec<u32>, Vec<u32>) = slots.iter().partition(|slot| stays(slot));
         for &slot in &gone {
-            self.empty(slot);
+            self.forget(slot);
         }
-        self.compact();
+        if let Some(until) = lingers_until {
+            self.inputs[input as usize].slots = slots;
+            self.lingering.extend(gone.iter().map(|&slot| (slot, until)));
+        } else {
+            self.inputs[input as usize].slots = kept;
+            for &slot in &gone {
+                self.slots[slot as usize] = None;
+            }
+            self.compact();
+        }
         gone.len()
     }
 
-    /// All annotations, oldest first, each with its input's ID.
+    /// Lets go of what has lingered long enough.
+    pub fn settle(&mut self, now: Instant) {
+        if self.lingering.is_empty() {
+            return;
+        }
+        let over: Vec<_> =
+            self.lingering.iter().filter(|(_, until)| **until <= now).map(|(&slot, _)| slot).collect();
+        for slot in over {
+            self.lingering.remove(&slot);
+            self.vacate(slot);
+        }
+        self.compact();
+    }
+
+    /// Annotations that are there, oldest first, each with its input's ID.
+    pub fn present(&self) -> impl Iterator<Item = (&str, &Annotation)> {
+        let slots = self.slots.iter().enumerate();
+        let present = slots.filter(|(slot, _)| !self.lingering.contains_key(&(*slot as u32)));
+        present.filter_map(|(_, it)| it.as_ref()).map(|annotation| self.with_input(annotation))
+    }
+
+    /// Annotations that lists show, oldest first, each with its input's ID.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Annotation)> {
         self.slots.iter().flatten().map(|annotation| self.with_input(annotation))
     }
 
-    /// The annotations of some inputs, oldest first.
+    /// Those of them that are on some inputs, oldest first.
     pub fn of_inputs<'a>(
         &'a self,
         input_ids: impl IntoIterator<Item = &'a str>,
@@ -175,21 +229,31 @@ impl App {
         pairs.insert_unique(hash(&slot), slot, hash);
     }
 
-    fn empty(&mut self, slot: u32) {
+    /// Takes a slot out of the table of pairs.
+    fn forget(&mut self, slot: u32) {
         if let Some(gone) = &self.slots[slot as usize] {
             let hash = self.hasher.hash_one((gone.input, &*gone.id));
             if let Ok(entry) = self.pairs.find_entry(hash, |&other| other == slot) {
                 entry.remove();
             }
         }
-        self.slots[slot as usize] = None;
+    }
+
+    /// Empties a slot that is out of the table already.
+    fn vacate(&mut self, slot: u32) {
+        if let Some(gone) = self.slots[slot as usize].take() {
+            let slots = &mut self.inputs[gone.input as usize].slots;
+            if let Ok(place) = slots.binary_search(&slot) {
+                slots.remove(place);
+            }
+        }
     }
 
     /// Drops empty slots when they are the majority: each removal pays for a constant share of that.
     fn compact(&mut self) {
         const WORTH_IT: usize = 1024;
         let live = self.pairs.len();
-        if self.slots.len() < WORTH_IT || self.slots.len() < 2 * live {
+        if self.slots.len() < WORTH_IT || self.slots.len() < 2 * live || !self.lingering.is_empty() {
             return;
         }
         self.slots.retain(Option::is_some);
@@ -232,7 +296,7 @@ mod tests {
     #[test]
     fn an_id_may_stand_on_two_inputs_and_goes_from_the_one_that_is_named() {
         let mut app = app(&[("p", "a"), ("q", "a")]);
-        assert!(app.remove("p", "a"));
+        assert!(app.remove("p", "a", None));
         assert_eq!(ids(&app), ["q/a"]);
     }
 
@@ -242,7 +306,7 @@ mod tests {
         let pairs: Vec<_> = names.iter().map(|(input, id)| (input.as_str(), id.as_str())).collect();
         let mut app = app(&pairs);
         for (input, id) in &pairs[..2500] {
-            assert!(app.remove(input, id));
+            assert!(app.remove(input, id, None));
         }
         let left: Vec<_> = pairs[2500..].iter().map(|(input, id)| format!("{input}/{id}")).collect();
         assert_eq!(ids(&app), left);
@@ -254,7 +318,7 @@ mod tests {
     fn clearing_an_input_spares_what_is_input_level_and_other_inputs() {
         let mut app = app(&[("p", "a"), ("q", "a"), ("p", "b")]);
         app.add("p", "own", b"", true, true).unwrap();
-        assert_eq!(app.clear_input("p"), 2);
+        assert_eq!(app.clear_input("p", None), 2);
         assert_eq!(ids(&app), ["q/a", "p/own"]);
     }
 }

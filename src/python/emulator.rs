@@ -1,35 +1,58 @@
 //! The emulator in Python: started, seeded, looked at and stopped from a test.
 
-use std::collections::{HashMap, HashSet};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use pyo3::{
     exceptions::PyValueError,
     prelude::*,
-    types::{PyBytes, PyDict, PyMapping, PyString},
+    types::{PyBytes, PyDict, PyMapping, PyString, PyTuple},
 };
 
 use super::client::PyClient;
-use crate::emulator::{self, Access, Keys, Options, SeedError};
+use crate::emulator::{
+    self, Access, Conduct, Counting, FaultKind, Keys, METHODS, MissingPair, MissingSingle, Options, Quota,
+    SeedError, Spread, Undocumented,
+};
 
 /// An annotation service on the loopback interface of this machine, on threads of this process.
 ///
-/// It runs from when it is made until `stop`, or the end of its ``with`` block. It accepts any key,
-/// user and app unless told which.
+/// It speaks gRPC and REST on one port. It runs from when it is made until `stop`, or the end of
+/// its ``with`` block. Unless told otherwise it accepts any key, user and app, knows no quota, and
+/// answers at once. One seed gives the same faults for the same requests, in whatever order they
+/// race in.
 ///
 /// Args:
+///     tls: Whether to speak TLS, with a certificate of a throw-away authority for ``localhost``,
+///         ``127.0.0.1`` and ``::1``.
+///     requests_per_second: What a user may send; ``None`` for no limit. Over it, the answer is
+///         CONN_THROTTLED.
+///     quota: How the second is counted: ``"rolling"`` wherever it begins; ``"fixed"`` from its
+///         first request; ``"bucket"`` with tokens that come back evenly.
+///     halt: Seconds for which everything is refused once the quota was exceeded.
+///     latency: Seconds that a request takes on its way in, before it is counted and applied; a
+///         pair of the least and the most for a time that varies.
+///     latency_back: Seconds that an answer takes on its way back, likewise.
+///     seed: What chance is made of.
 ///     pats: The keys that are accepted: an iterable of them, or a mapping of each to its scopes
 ///         (``"Annotations_Get"``, ``"Annotations_Add"``, ``"Annotations_Delete"``; ``None`` for
 ///         all). Session tokens are held against the same keys. ``None`` accepts any.
 ///     apps: The apps that there are, as pairs of user ID and app ID; ``None`` for any that is named.
+///     missing_pair: What becomes of a batch when one of it cannot be deleted: ``"refused"`` whole;
+///         the rest is deleted and the answer is MIXED_STATUS (``"mixed"``) or FAILURE
+///         (``"failure"``).
+///     missing_single: How the deletion of one that is not there is answered: with the status
+///         CONN_DOES_NOT_EXIST (``"status"``) or the gRPC status NOT_FOUND (``"grpc"``).
+///     visible_after: Seconds for which lists show what is deleted.
+///     fault_rates: Faults at random, each with the share of requests that it befalls.
 ///     port: The port to listen on; 0 for a free one.
 ///
 /// Raises:
 ///     OSError: The port is taken.
-///     ValueError: ``pats`` is a single ``str``.
+///     ValueError: An option is not valid.
 ///
 /// Example:
-///     >>> with Emulator() as emulator:
+///     >>> with Emulator(requests_per_second=15, latency=0.05) as emulator:
 ///     ...     emulator.add_annotation("photo-1", "box-7")
 ///     ...     emulator.client().delete_annotation("photo-1", "box-7")
 #[pyclass(name = "Emulator", module = "clarifai_annotations.emulator", frozen)]
@@ -37,30 +60,88 @@ pub struct PyEmulator {
     emulator: emulator::Emulator,
     /// A key that its clients may use.
     pat: String,
+    requests_per_second: Option<u32>,
 }
 
 #[pymethods]
 impl PyEmulator {
     #[new]
-    #[pyo3(signature = (*, pats=None, apps=None, port=0))]
+    #[pyo3(signature = (*, tls=false, requests_per_second=None, quota="rolling", halt=0.0,
+        latency=Seconds::default(), latency_back=Seconds::default(), seed=0, pats=None, apps=None,
+        missing_pair="refused", missing_single="status", visible_after=0.0, fault_rates=None, port=0),
+        text_signature = "(*, tls=False, requests_per_second=None, quota='rolling', halt=0.0, latency=0.0, \
+            latency_back=0.0, seed=0, pats=None, apps=None, missing_pair='refused', missing_single='status', \
+            visible_after=0.0, fault_rates=None, port=0)")]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
+        tls: bool,
+        requests_per_second: Option<u32>,
+        quota: &str,
+        halt: f64,
+        latency: Seconds,
+        latency_back: Seconds,
+        seed: u64,
         pats: Option<&Bound<'_, PyAny>>,
         apps: Option<&Bound<'_, PyAny>>,
+        missing_pair: &str,
+        missing_single: &str,
+        visible_after: f64,
+        fault_rates: Option<&Bound<'_, PyMapping>>,
         port: u16,
     ) -> PyResult<Self> {
         let pats = pats.map(keys).transpose()?;
         let pat = pats.iter().flat_map(|pats| pats.keys()).min().cloned();
         let apps = apps.map(|apps| apps.try_iter()?.map(|app| app?.extract()).collect::<PyResult<_>>());
         let access = Access { pats, apps: apps.transpose()? };
-        let emulator = py.detach(|| emulator::Emulator::start(Options { port, access }))?;
-        Ok(Self { emulator, pat: pat.unwrap_or_else(|| "emulator-key".into()) })
+        let counting = one_of(
+            "quota",
+            quota,
+            [("rolling", Counting::Rolling), ("fixed", Counting::Fixed), ("bucket", Counting::Bucket)],
+        )?;
+        let halt = duration("halt", halt)?;
+        let quota =
+            requests_per_second.map(|requests_per_second| Quota { requests_per_second, counting, halt });
+        let undocumented = Undocumented {
+            missing_pair: one_of(
+                "missing_pair",
+                missing_pair,
+                [
+                    ("refused", MissingPair::Refused),
+                    ("mixed", MissingPair::Mixed),
+                    ("failure", MissingPair::Failure),
+                ],
+            )?,
+            missing_single: one_of(
+                "missing_single",
+                missing_single,
+                [("status", MissingSingle::Status), ("grpc", MissingSingle::Grpc)],
+            )?,
+            visible_after: duration("visible_after", visible_after)?,
+        };
+        let conduct = Conduct {
+            access,
+            quota,
+            latency_in: latency.spread("latency")?,
+            latency_out: latency_back.spread("latency_back")?,
+            undocumented,
+            fault_rates: fault_rates.map(rates).transpose()?.unwrap_or_default(),
+            seed,
+        };
+        let emulator = py.detach(|| emulator::Emulator::start(Options { port, tls, conduct }))?;
+        Ok(Self { emulator, pat: pat.unwrap_or_else(|| "emulator-key".into()), requests_per_second })
     }
 
-    /// Where it listens, for example ``http://127.0.0.1:43121``.
+    /// Where it listens, for example ``http://127.0.0.1:43121``; ``https://`` with ``tls``.
     #[getter]
     fn base_url(&self) -> String {
         self.emulator.base_url()
+    }
+
+    /// The file of its certificate authority, with ``tls``. It goes with the emulator.
+    #[getter]
+    fn root_certificates_path(&self) -> Option<PathBuf> {
+        self.emulator.root_certificates_path().map(Into::into)
     }
 
     /// Add an input, with the input-level annotation that every input has.
@@ -142,6 +223,8 @@ impl PyEmulator {
             metadata: it.metadata.into_iter().collect(),
             code: it.code,
             name: it.name,
+            fault: it.fault,
+            applied: it.applied,
         });
         requests.collect()
     }
@@ -151,7 +234,52 @@ impl PyEmulator {
         self.emulator.clear_requests();
     }
 
-    /// Make a client of this emulator, without a pace.
+    /// Put faults in line.
+    ///
+    /// Each befalls the next request that it is meant for, once all before it have struck.
+    ///
+    /// Args:
+    ///     faults: In the order in which they are to strike.
+    ///
+    /// Example:
+    ///     >>> emulator.inject(Fault.throttled(), Fault.dropped_after().on("DeleteAnnotations"))
+    #[pyo3(signature = (*faults))]
+    fn inject(&self, faults: &Bound<'_, PyTuple>) -> PyResult<()> {
+        let faults: Vec<_> =
+            faults.iter().map(|fault| Ok(fault.cast::<Fault>()?.get().0.clone())).collect::<PyResult<_>>()?;
+        self.emulator.inject(faults);
+        Ok(())
+    }
+
+    /// Refuse for ever to delete an annotation, with ANNOTATION_PERMISSION_DENIED.
+    ///
+    /// Args:
+    ///     input_id: ID of its input.
+    ///     annotation_id: Its own ID.
+    ///     user_id: Owner of the app.
+    ///     app_id: The app.
+    #[pyo3(signature = (input_id, annotation_id, *, user_id="emulator-user", app_id="emulator-app"))]
+    fn lock(&self, input_id: &str, annotation_id: &str, user_id: &str, app_id: &str) {
+        self.emulator.lock(user_id, app_id, input_id, annotation_id);
+    }
+
+    /// Be gone: stop listening and cut off every connection, until `resume`.
+    ///
+    /// Raises:
+    ///     OSError: It was stopped.
+    fn suspend(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.emulator.suspend())?)
+    }
+
+    /// Be back, on the same port.
+    ///
+    /// Raises:
+    ///     OSError: It was stopped, or another program has the port now.
+    fn resume(&self, py: Python<'_>) -> PyResult<()> {
+        Ok(py.detach(|| self.emulator.resume())?)
+    }
+
+    /// Make a client of this emulator, at the pace of its quota.
     ///
     /// Args:
     ///     settings: Those of `Client`, to differ from what fits.
@@ -168,7 +296,8 @@ impl PyEmulator {
         all.set_item("user_id", emulator::DEFAULT_USER_ID)?;
         all.set_item("app_id", emulator::DEFAULT_APP_ID)?;
         all.set_item("base_url", self.base_url())?;
-        all.set_item("requests_per_second", py.None())?;
+        all.set_item("requests_per_second", self.requests_per_second)?;
+        all.set_item("root_certificates_path", self.root_certificates_path())?;
         let has_credential = |settings: &Bound<'_, PyDict>| settings.contains("session_token");
         if !settings.map(has_credential).transpose()?.unwrap_or(false) {
             all.set_item("pat", &self.pat)?;
@@ -203,28 +332,185 @@ impl PyEmulator {
     }
 }
 
+/// A length of time, or the bounds of one that varies, in seconds.
+#[derive(FromPyObject)]
+enum Seconds {
+    Fixed(f64),
+    Between(f64, f64),
+}
+
+impl Default for Seconds {
+    fn default() -> Self {
+        Self::Fixed(0.0)
+    }
+}
+
+impl Seconds {
+    fn spread(&self, name: &str) -> PyResult<Spread> {
+        let (least, most) = match *self {
+            Self::Fixed(seconds) => (seconds, seconds),
+            Self::Between(least, most) => (least, most),
+        };
+        let spread = Spread { least: duration(name, least)?, most: duration(name, most)? };
+        if spread.least > spread.most {
+            return Err(PyValueError::new_err(format!("{name} is ({least}, {most}): the least comes first")));
+        }
+        Ok(spread)
+    }
+}
+
+fn duration(name: &str, seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!("{name} is {seconds}: give a number of seconds, 0 or more"))
+    })
+}
+
+fn one_of<T, const N: usize>(name: &str, given: &str, choices: [(&str, T); N]) -> PyResult<T> {
+    let words = choices.each_ref().map(|(word, _)| format!("{word:?}")).join(", ");
+    let chosen = choices.into_iter().find(|(word, _)| *word == given);
+    chosen
+        .map(|(_, choice)| choice)
+        .ok_or_else(|| PyValueError::new_err(format!("{name} is {given:?}: give one of {words}")))
+}
+
+fn rates(rates: &Bound<'_, PyMapping>) -> PyResult<Vec<(emulator::Fault, f64)>> {
+    let rates: Vec<(emulator::Fault, f64)> = rates
+        .items()?
+        .iter()
+        .map(|item| {
+            let (fault, rate): (Bound<'_, Fault>, f64) = item.extract()?;
+            Ok((fault.get().0.clone(), rate))
+        })
+        .collect::<PyResult<_>>()?;
+    let sum: f64 = rates.iter().map(|(_, rate)| rate).sum();
+    if rates.iter().any(|(_, rate)| !(0.0..=1.0).contains(rate)) || sum > 1.0 {
+        return Err(PyValueError::new_err(
+            "fault_rates: each is a share of requests, 0 to 1, and so is their sum",
+        ));
+    }
+    Ok(rates)
+}
+
 /// Keys alone have every scope; a mapping gives each key its own.
 fn keys(pats: &Bound<'_, PyAny>) -> PyResult<Keys> {
-    if pats.cast::<PyMapping>().is_ok() {
-        let scoped: HashMap<String, Option<HashSet<String>>> = pats
-            .call_method0("items")?
-            .try_iter()?
-            .map(|item| {
-                let (key, scopes): (String, Option<Bound<'_, PyAny>>) = item?.extract()?;
-                let scopes = scopes.map(|scopes| scopes.try_iter()?.map(|scope| scope?.extract()).collect());
-                Ok((key, scopes.transpose()?))
-            })
-            .collect::<PyResult<_>>()?;
-        return Ok(scoped);
-    }
     if pats.is_instance_of::<PyString>() {
         return Err(PyValueError::new_err("pats is a single str: put it in a list"));
     }
-    pats.try_iter()?.map(|key| Ok((key?.extract()?, None))).collect()
+    let Ok(scoped) = pats.cast::<PyMapping>() else {
+        return pats.try_iter()?.map(|key| Ok((key?.extract()?, None))).collect();
+    };
+    let scoped = scoped.items()?.iter().map(|item| {
+        let (key, scopes): (String, Option<Bound<'_, PyAny>>) = item.extract()?;
+        let scopes = scopes.map(|scopes| scopes.try_iter()?.map(|scope| scope?.extract()).collect());
+        Ok((key, scopes.transpose()?))
+    });
+    scoped.collect()
 }
 
 fn seed_error(error: &SeedError) -> PyErr {
     PyValueError::new_err(error.to_string())
+}
+
+/// Something that goes wrong with a request.
+///
+/// Example:
+///     >>> Fault.status(24156).on("DeleteAnnotations")
+///     <Fault status(24156) on DeleteAnnotations>
+#[pyclass(module = "clarifai_annotations.emulator", frozen, eq, hash)]
+#[derive(PartialEq, Eq, Hash)]
+pub struct Fault(emulator::Fault);
+
+impl From<FaultKind> for Fault {
+    fn from(kind: FaultKind) -> Self {
+        Self(emulator::Fault { kind, methods: Vec::new() })
+    }
+}
+
+#[pymethods]
+impl Fault {
+    /// Let a request through: for a plan that begins later.
+    #[staticmethod]
+    fn none() -> Self {
+        FaultKind::None.into()
+    }
+
+    /// Refuse it as one too many.
+    #[staticmethod]
+    fn throttled() -> Self {
+        FaultKind::Throttled.into()
+    }
+
+    /// Refuse it with a status code of Clarifai's, for example 10030.
+    #[staticmethod]
+    fn status(code: i32) -> Self {
+        FaultKind::Status(code).into()
+    }
+
+    /// Refuse it with a gRPC status code, 1 to 16.
+    #[staticmethod]
+    fn grpc(code: i32) -> PyResult<Self> {
+        if !(1..=16).contains(&code) {
+            return Err(PyValueError::new_err(format!("code is {code}: gRPC's failures are 1 to 16")));
+        }
+        Ok(FaultKind::Grpc(code).into())
+    }
+
+    /// Drop its connection before it is applied.
+    #[staticmethod]
+    fn dropped_before() -> Self {
+        FaultKind::DroppedBefore.into()
+    }
+
+    /// Apply it, then drop its connection: the answer is lost.
+    #[staticmethod]
+    fn dropped_after() -> Self {
+        FaultKind::DroppedAfter.into()
+    }
+
+    /// Apply it and answer so much later.
+    #[staticmethod]
+    fn delayed(seconds: f64) -> PyResult<Self> {
+        Ok(FaultKind::Delayed(duration("seconds", seconds)?).into())
+    }
+
+    /// Apply it and never answer.
+    #[staticmethod]
+    fn unanswered() -> Self {
+        FaultKind::Unanswered.into()
+    }
+
+    /// Apply the first so many of its pairs or inputs, then fail with INTERNAL_UNCATEGORIZED.
+    #[staticmethod]
+    fn partial(first: usize) -> Self {
+        FaultKind::Partial(first).into()
+    }
+
+    /// Serve it, and let its connection take no further one (HTTP/2's GOAWAY).
+    #[staticmethod]
+    fn goaway() -> Self {
+        FaultKind::GoAway.into()
+    }
+
+    /// Make it befall only some methods, for example ``"DeleteAnnotations"``.
+    ///
+    /// Raises:
+    ///     ValueError: The emulator plays no such method.
+    #[pyo3(signature = (*methods))]
+    fn on(&self, methods: Vec<String>) -> PyResult<Self> {
+        if let Some(unknown) = methods.iter().find(|method| !METHODS.contains(&method.as_str())) {
+            let text = format!("{unknown:?} is no method here: give one of {}", METHODS.join(", "));
+            return Err(PyValueError::new_err(text));
+        }
+        Ok(Self(emulator::Fault { kind: self.0.kind.clone(), methods }))
+    }
+
+    fn __repr__(&self) -> String {
+        let on = match self.0.methods.as_slice() {
+            [] => String::new(),
+            methods => format!(" on {}", methods.join(", ")),
+        };
+        format!("<Fault {}{on}>", self.0.kind)
+    }
 }
 
 /// An annotation that the emulator holds.
@@ -268,10 +554,14 @@ pub struct RecordedRequest {
     ids: Vec<String>,
     /// Its metadata. Of a credential only its kind is kept.
     metadata: HashMap<String, String>,
-    /// The status code that it was answered with.
+    /// The status code that it was answered with, or the gRPC status; 0 where no answer was sent.
     code: i32,
-    /// That code's name.
-    name: &'static str,
+    /// That code's name; empty where no answer was sent.
+    name: String,
+    /// The fault that befell it, for example ``"dropped_after"``.
+    fault: Option<String>,
+    /// How many annotations it deleted or added.
+    applied: usize,
 }
 
 #[pymethods]

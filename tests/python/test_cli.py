@@ -51,6 +51,8 @@ def test_it_tells_its_version() -> None:
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:
-    program = "import sys; sys.modules['typer'] = None; from clarifai_annotations.cli import main; main()"
+    program = (
+        "import sys; sys.modules['typer'] = None; from clarifai_annotations.__main__ import main; main()"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, "pip install 'clarifai-annotations[cli]'" in done.stderr) == (1, True)

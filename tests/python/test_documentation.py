@@ -26,7 +26,7 @@ def documented(
         text = ast.get_docstring(node)
         target = inspect.getattr_static(owner, node.name)
         assert text, f"{prefix}{node.name} has no docstring in the stub"
-        yield f"{prefix}{node.name}", target, text
+        yield f"{prefix}{node.name}", getattr(target, "__func__", target), text
         if isinstance(node, ast.ClassDef):
             yield from documented(node, target, f"{node.name}.")
 
