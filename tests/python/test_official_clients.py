@@ -14,9 +14,9 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2, service_pb2_grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 
 from clarifai_annotations.emulator import Emulator
+from official_client import METADATA
 
 USER_APP = resources_pb2.UserAppIDSet(user_id="me", app_id="cats")
-METADATA = (("authorization", "Key made-up"),)
 
 
 def annotation(input_id: str, id: str = "", **fields: Any) -> Any:  # noqa: A002
