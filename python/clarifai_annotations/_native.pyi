@@ -20,6 +20,7 @@ __all__ = [
     "RecordedRequest",
     "StoredAnnotation",
     "__version__",
+    "annotation_from_json",
     "delete_annotation",
     "delete_annotation_async",
     "delete_annotations",
@@ -776,3 +777,21 @@ class RecordedRequest:
     @property
     def applied(self) -> int:
         """How many annotations it deleted or added."""
+
+def annotation_from_json(json: str) -> bytes:
+    """Serialize an annotation that is given as JSON, as in the body of a REST post.
+
+    Args:
+        json: An object with the proto's field names, snake_case or camelCase.
+
+    Returns:
+        A serialized ``clarifai.api.Annotation``.
+
+    Raises:
+        ValueError: It is not JSON, or has a field that annotations have not.
+
+    Example:
+        >>> message = annotation_from_json('{"data": {"concepts": [{"id": "cat", "value": 1}]}}')
+        >>> emulator.add_annotation("photo-1", "label-1", message=message)
+
+    """

@@ -9,6 +9,6 @@
 [True]
 """
 
-from ._native import Emulator, Fault, RecordedRequest, StoredAnnotation
+from ._native import Emulator, Fault, RecordedRequest, StoredAnnotation, annotation_from_json
 
-__all__ = ["Emulator", "Fault", "RecordedRequest", "StoredAnnotation"]
+__all__ = ["Emulator", "Fault", "RecordedRequest", "StoredAnnotation", "annotation_from_json"]

@@ -198,16 +198,22 @@ async fn list(run: &Run<'_>, request: ListAnnotationsRequest) -> Result<Vec<Anno
     run.persist(attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
 }
 
-/// The list failed, so what became of the part stays unknown. A list that finds no such app or is not let in
-/// tells that the rest of the run cannot succeed either.
+/// The list failed, so what became of the part stays unknown: because its own request went unanswered, or, where
+/// that was refused, because of the list. A list that finds no such app or is not let in tells that the rest of
+/// the run cannot succeed either.
 fn undecided(run: &Run<'_>, part: &Part, setback: Setback) {
     let mut ledger = run.ledger();
-    ledger.settle(&part.ids, Outcome::Unknown, Some(&part.error));
-    if let Setback::Failed(error) = setback
-        && let Error::Api(status) = &*error
-        && matches!(status.kind(), Kind::Authentication | Kind::NotFound)
-    {
-        ledger.stop(error);
+    match setback {
+        Setback::Stopped => ledger.settle(&part.ids, Outcome::Unknown, Some(&part.error)),
+        Setback::Failed(error) => {
+            let cause = if part.doubt { &part.error } else { &error };
+            ledger.settle(&part.ids, Outcome::Unknown, Some(cause));
+            if let Error::Api(status) = &*error
+                && matches!(status.kind(), Kind::Authentication | Kind::NotFound)
+            {
+                ledger.stop(error);
+            }
+        }
     }
 }
 

@@ -48,6 +48,7 @@ pub use self::{
     log::RecordedRequest,
     operations::{METHODS, MissingPair, MissingSingle, Undocumented},
     quota::{Counting, Quota},
+    rest::annotation_from_json,
     service::{Conduct, SeedError, Service, Spread, StoredAnnotation},
 };
 use self::{listener::Command, tls::Tls};

@@ -152,6 +152,17 @@ fn add_from_query(descriptor: &MessageDescriptor, fields: &mut Map<String, Value
     }
 }
 
+/// The serialized form of an annotation that is given as JSON, as in the body of a post.
+///
+/// # Errors
+/// What is wrong with the JSON, and where.
+pub fn annotation_from_json(json: &str) -> Result<Bytes, String> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let message = DynamicMessage::deserialize(descriptor("clarifai.api.Annotation")?, &mut deserializer);
+    let message = message.and_then(|message| deserializer.end().map(|()| message));
+    message.map(|message| message.encode_to_vec().into()).map_err(|error| error.to_string())
+}
+
 fn descriptor(name: &str) -> Result<MessageDescriptor, String> {
     static POOL: LazyLock<Option<DescriptorPool>> =
         LazyLock::new(|| DescriptorPool::decode(FILE_DESCRIPTOR_SET).ok());

@@ -407,6 +407,26 @@ fn keys(pats: &Bound<'_, PyAny>) -> PyResult<Keys> {
     scoped.collect()
 }
 
+/// Serialize an annotation that is given as JSON, as in the body of a REST post.
+///
+/// Args:
+///     json: An object with the proto's field names, snake_case or camelCase.
+///
+/// Returns:
+///     A serialized ``clarifai.api.Annotation``.
+///
+/// Raises:
+///     ValueError: It is not JSON, or has a field that annotations have not.
+///
+/// Example:
+///     >>> message = annotation_from_json('{"data": {"concepts": [{"id": "cat", "value": 1}]}}')
+///     >>> emulator.add_annotation("photo-1", "label-1", message=message)
+#[pyfunction]
+pub fn annotation_from_json<'py>(py: Python<'py>, json: &str) -> PyResult<Bound<'py, PyBytes>> {
+    let message = emulator::annotation_from_json(json);
+    message.map(|message| PyBytes::new(py, &message)).map_err(PyValueError::new_err)
+}
+
 fn seed_error(error: &SeedError) -> PyErr {
     PyValueError::new_err(error.to_string())
 }

@@ -30,7 +30,7 @@ mod _native {
         delete_input_annotations, delete_input_annotations_async,
     };
     #[pymodule_export]
-    use super::emulator::{Fault, PyEmulator, RecordedRequest, StoredAnnotation};
+    use super::emulator::{Fault, PyEmulator, RecordedRequest, StoredAnnotation, annotation_from_json};
     #[pymodule_export]
     use super::report::{DeleteReport, Failure, Failures};
 

@@ -185,6 +185,17 @@ def test_missing_ok_does_not_hide_an_app_that_is_not_there(service: OfficialServ
         client.delete_annotation("photo", "box", missing_ok=True)
 
 
+def test_when_the_look_up_fails_it_is_that_failure_which_is_raised(
+    service: OfficialService, client: Client
+) -> None:
+    service.on_delete = deletion_answer(11101, "Annotation does not exist")
+    service.on_list = lambda _request, _context: status_answer(11005, "Throttled")
+    with pytest.raises(
+        ThrottledError, match='whether annotation "box" of input "photo" was deleted is unknown'
+    ):
+        client.delete_annotation("photo", "box", missing_ok=True)
+
+
 def status_answer(code: int, description: str = "") -> Any:
     from clarifai_grpc.grpc.api import service_pb2
 

@@ -16,6 +16,14 @@ from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 from clarifai_annotations.emulator import Emulator
 from official_client import METADATA
 
+SDK_MISSING = (
+    "the clarifai SDK is not installed: pip install 'clarifai-annotations[peers]'"
+    if importlib.util.find_spec("clarifai") is None
+    else "importing clarifai 12.5 ends CPython 3.13.0 with a segmentation fault in its clarifai_protocol"
+    if sys.version_info >= (3, 13)
+    else ""
+)
+
 USER_APP = resources_pb2.UserAppIDSet(user_id="me", app_id="cats")
 
 
@@ -209,14 +217,7 @@ def test_a_method_that_is_not_played_is_unimplemented(stub: Any) -> None:
     assert raised.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("clarifai") is None,
-    reason="the clarifai SDK is not installed: pip install 'clarifai-annotations[peers]'",
-)
-@pytest.mark.skipif(
-    sys.version_info >= (3, 13),
-    reason="importing clarifai 12.5 ends CPython 3.13.0 with a segmentation fault in its clarifai_protocol",
-)
+@pytest.mark.skipif(bool(SDK_MISSING), reason=SDK_MISSING)
 @pytest.mark.filterwarnings("default")
 def test_the_sdk_posts_lists_and_deletes(emulator: Emulator) -> None:
     from clarifai.client.input import Inputs
