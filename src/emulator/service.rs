@@ -63,14 +63,11 @@ impl Spread {
 
 /// How a request is answered.
 pub enum Reply<T: Operation> {
-    /// With the method's own message.
-    Message(T::Answer, StatusNumber),
+    /// With the method's own message; and the status code in it, for faces that tell it in another way as well.
+    Message(T::Answer, i32),
     /// With a gRPC status.
     Grpc(tonic::Code, String),
 }
-
-/// A status code of Clarifai's, listed or not.
-pub type StatusNumber = i32;
 
 /// The service's state.
 pub struct Service {

@@ -15,6 +15,12 @@ README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
+SUITES = [example for example in EXAMPLES if example.startswith("# test_")]
+EXAMPLES = [example for example in EXAMPLES if example not in SUITES]
+
+pytest_plugins = ["pytester"]
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
 async def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with Emulator() as emulator:
@@ -32,8 +38,15 @@ async def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) ->
             await running
 
 
+@pytest.mark.parametrize("suite", SUITES, ids=range(len(SUITES)))
+def test_an_example_of_a_suite_passes(suite: str, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_cleaning=suite)
+    result = pytester.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:asyncio", "-W", "error")
+    result.assert_outcomes(passed=5)
+
+
 def test_there_are_examples_to_run() -> None:
-    assert len(EXAMPLES) >= 8
+    assert (len(EXAMPLES), len(SUITES)) == (8, 1)
 
 
 def test_the_commands_of_the_readme_are_the_ones_that_ci_runs() -> None:
