@@ -42,6 +42,8 @@ class Recorded:
     method: str
     message: Any
     metadata: dict[str, str]
+    peer: str
+    """The address that it came from: one for each connection."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ class OfficialService(service_pb2_grpc.V2Servicer):  # type: ignore[misc]
 
     def _record(self, method: str, request: Any, context: grpc.ServicerContext) -> None:
         metadata = {str(key): str(value) for key, value in context.invocation_metadata()}
-        self.calls.append(Recorded(method, request, metadata))
+        self.calls.append(Recorded(method, request, metadata, context.peer()))
         self.arrived.set()
 
     def DeleteAnnotation(self, request: Any, context: grpc.ServicerContext) -> Any:  # noqa: N802

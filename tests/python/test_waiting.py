@@ -128,6 +128,7 @@ def test_one_client_serves_many_threads_and_loops(service: OfficialService) -> N
         for call in calls:
             call.result(timeout=60)
     assert {call.message.annotation_id for call in service.calls} == {f"box-{n}" for n in range(40)}
+    assert len({call.peer for call in service.calls}) == 1, "one connection for all of them"
 
 
 async def test_a_client_is_an_async_context_manager_and_closes_at_the_end(service: OfficialService) -> None:
