@@ -1,12 +1,12 @@
 //! The client against the emulator, over the wire: what is gone afterwards, and what the report says.
 #![allow(clippy::unwrap_used, reason = "clippy's own exception covers only functions marked as tests")]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use clarifai_annotations::{
     client::Client,
     config::{Arguments, Limits, Settings},
-    emulator::{Emulator, Options},
+    emulator::{Conduct, Emulator, Fault, FaultKind, MissingPair, MissingSingle, Options, Undocumented},
     ids::{Column, ColumnBuilder, Targets},
     report::{Outcome, Report},
 };
@@ -15,12 +15,16 @@ use proptest::prelude::*;
 type Pair = (String, String);
 
 fn client_of(emulator: &Emulator, batch_size: usize) -> Client {
+    client_with(emulator, Limits { requests_per_second: None, batch_size, ..Limits::default() })
+}
+
+fn client_with(emulator: &Emulator, limits: Limits) -> Client {
     let arguments = Arguments {
         user_id: Some("me".into()),
         app_id: Some("cats".into()),
         pat: Some("made-up".into()),
         base_url: Some(emulator.base_url()),
-        limits: Limits { requests_per_second: None, batch_size, ..Limits::default() },
+        limits,
         ..Arguments::default()
     };
     Client::new(Settings::resolve(arguments, &|_| None).unwrap()).unwrap()
@@ -44,7 +48,11 @@ fn inputs(named: &[String]) -> Targets {
 }
 
 fn emulator_with(there: &BTreeSet<Pair>) -> Emulator {
-    let emulator = Emulator::start(Options::default()).unwrap();
+    misbehaving_emulator_with(there, Conduct::default())
+}
+
+fn misbehaving_emulator_with(there: &BTreeSet<Pair>, conduct: Conduct) -> Emulator {
+    let emulator = Emulator::start(Options { conduct, ..Options::default() }).unwrap();
     for (input_id, annotation_id) in there {
         emulator.add_annotation("me", "cats", input_id, annotation_id, None).unwrap();
     }
@@ -135,6 +143,122 @@ proptest! {
     }
 }
 
+fn some_fault() -> impl Strategy<Value = FaultKind> {
+    prop_oneof![
+        prop::sample::select(vec![10010, 10020, 10030, 11101, 24156, 99004]).prop_map(FaultKind::Status),
+        prop::sample::select(vec![2, 5, 10, 13, 14]).prop_map(FaultKind::Grpc),
+        Just(FaultKind::DroppedBefore),
+        Just(FaultKind::DroppedAfter),
+        Just(FaultKind::Unanswered),
+        (0usize..4).prop_map(FaultKind::Partial),
+        Just(FaultKind::GoAway),
+    ]
+}
+
+prop_compose! {
+    /// Every undocumented way, and up to three kinds of fault that befall up to six requests in ten.
+    fn some_conduct()(
+        missing_pair in prop::sample::select(vec![MissingPair::Refused, MissingPair::Mixed, MissingPair::Failure]),
+        missing_single in prop::sample::select(vec![MissingSingle::Status, MissingSingle::Grpc]),
+        lingers in prop::sample::select(vec![0u64, 0, 20]),
+        faults in prop::collection::vec((some_fault(), 0.0..0.2), 0..4),
+        seed: u64,
+    ) -> Conduct {
+        let visible_after = Duration::from_millis(lingers);
+        let fault = |(kind, rate)| (Fault { kind, methods: Vec::new() }, rate);
+        Conduct {
+            undocumented: Undocumented { missing_pair, missing_single, visible_after },
+            fault_rates: faults.into_iter().map(fault).collect(),
+            seed,
+            ..Conduct::default()
+        }
+    }
+}
+
+/// How many random cases each property under faults is held against: `INVARIANT_CASES`, or these.
+fn cases() -> u32 {
+    std::env::var("INVARIANT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100)
+}
+
+fn hurried(batch_size: usize) -> Limits {
+    Limits {
+        requests_per_second: None,
+        batch_size,
+        request_timeout: Duration::from_millis(100),
+        max_attempts: 4,
+        ..Limits::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn under_any_faults_outcomes_are_true_and_nothing_goes_that_was_not_named(
+        there in some_pairs(20), named in some_pairs(12), locked in some_pairs(3),
+        batch_size in 1usize..6, conduct in some_conduct(),
+    ) {
+        let there: BTreeSet<_> = there.into_iter().collect();
+        let emulator = misbehaving_emulator_with(&there, conduct);
+        for (input_id, annotation_id) in &locked {
+            emulator.lock("me", "cats", input_id, annotation_id);
+        }
+        let targets = pairs(&named);
+        let report = block(client_with(&emulator, hurried(batch_size)).delete(&targets, None)).unwrap();
+
+        let asked: BTreeSet<_> = named.iter().cloned().collect();
+        let left = left(&emulator);
+        let gone: BTreeSet<_> = there.difference(&left).cloned().collect();
+        prop_assert!(gone.is_subset(&asked), "gone and not named: {:?}", gone.difference(&asked));
+        prop_assert_eq!(counted(&report).iter().sum::<usize>(), asked.len());
+        for index in 0..targets.len() {
+            let target = targets.get(index);
+            let pair = (target.input_id.to_owned(), target.annotation_id.unwrap().to_owned());
+            let outcome = report.outcome(index);
+            match outcome {
+                Outcome::Deleted | Outcome::Absent => prop_assert!(!left.contains(&pair), "{:?} is {:?} and there", pair, outcome),
+                Outcome::Failed | Outcome::Unsent if there.contains(&pair) => {
+                    prop_assert!(left.contains(&pair), "{:?} is {:?} and gone: {:?}", pair, outcome, report.error(index));
+                }
+                _ => {}
+            }
+        }
+        for request in emulator.requests() {
+            prop_assert!(!request.ids.is_empty() && request.ids.len() == request.input_ids.len());
+            for pair in request.input_ids.into_iter().zip(request.ids) {
+                prop_assert!(asked.contains(&pair), "{:?} was not named", pair);
+            }
+        }
+    }
+
+    #[test]
+    fn under_any_faults_a_deletion_by_inputs_takes_nothing_else_and_tells_the_truth(
+        there in some_pairs(20), named in prop::collection::vec(id('p', 6), 0..6),
+        batch_size in 1usize..4, conduct in some_conduct(),
+    ) {
+        let there: BTreeSet<_> = there.into_iter().collect();
+        let emulator = misbehaving_emulator_with(&there, conduct);
+        let targets = inputs(&named);
+        let report = block(client_with(&emulator, hurried(batch_size)).delete(&targets, None)).unwrap();
+
+        let left = left(&emulator);
+        for pair in there.difference(&left) {
+            prop_assert!(named.contains(&pair.0), "{:?} was not named", pair);
+        }
+        for index in 0..targets.len() {
+            let input_id = targets.get(index).input_id;
+            let before = there.iter().filter(|pair| pair.0 == input_id).count();
+            let after = left.iter().filter(|pair| pair.0 == input_id).count();
+            match report.outcome(index) {
+                Outcome::Deleted | Outcome::Absent => prop_assert_eq!(after, 0, "{} is not cleared", input_id),
+                Outcome::Unsent => prop_assert_eq!(after, before, "{} was sent", input_id),
+                Outcome::Failed => prop_assert!(before == 0 || after > 0, "{} is cleared", input_id),
+                Outcome::Unknown => {}
+            }
+        }
+    }
+}
+
 #[test]
 fn a_refused_batch_costs_three_requests() {
     let emulator = emulator_with(&(0..127).map(|n| ("p".to_owned(), format!("a{n}"))).collect());
@@ -150,4 +274,45 @@ fn an_emulator_may_be_stopped_twice_and_with_a_connection_open() {
     block(client.delete(&pairs(&[("p".into(), "a".into())]), None)).unwrap();
     emulator.stop();
     emulator.stop();
+}
+
+/// A service whose lists show for a while what is deleted, and that deletes the rest of a batch.
+fn lagging() -> Conduct {
+    let undocumented = Undocumented {
+        missing_pair: MissingPair::Mixed,
+        missing_single: MissingSingle::Status,
+        visible_after: Duration::from_millis(20),
+    };
+    Conduct { undocumented, ..Conduct::default() }
+}
+
+#[test]
+fn a_late_list_after_a_mixed_answer_makes_no_deleted_pair_a_failure() {
+    let named = [("p".to_owned(), "a".to_owned()), ("p".to_owned(), "missing".to_owned())];
+    let emulator = misbehaving_emulator_with(&BTreeSet::from([named[0].clone()]), lagging());
+    let report = block(client_with(&emulator, hurried(128)).delete(&pairs(&named), None)).unwrap();
+    assert_eq!((report.outcome(0), report.count(Outcome::Failed)), (Outcome::Deleted, 0));
+}
+
+#[test]
+fn a_late_list_after_a_deletion_that_broke_off_makes_no_cleared_input_a_failure() {
+    let emulator = misbehaving_emulator_with(&BTreeSet::from([("p".into(), "a".into())]), lagging());
+    emulator.inject([Fault { kind: FaultKind::Partial(1), methods: Vec::new() }]);
+    let report = block(client_with(&emulator, hurried(128)).delete(&inputs(&["p".into()]), None)).unwrap();
+    assert_eq!(report.outcome(0), Outcome::Absent);
+}
+
+#[test]
+fn culprits_that_are_refused_for_good_cost_no_more_requests_than_promised() {
+    let named: Vec<_> = (0..128).map(|n| ("p".to_owned(), format!("a{n}"))).collect();
+    for culprits in [1, 2, 5] {
+        let emulator = emulator_with(&named.iter().cloned().collect());
+        for n in 0..culprits {
+            emulator.lock("me", "cats", "p", &format!("a{}", n * 23));
+        }
+        let report = block(client_of(&emulator, 128).delete(&pairs(&named), None)).unwrap();
+        assert_eq!(counted(&report), [128 - culprits, 0, culprits, 0, 0]);
+        let most = 2 * culprits * 7 + 3;
+        assert!(report.requests.sent as usize <= most, "{} requests, promised {most}", report.requests.sent);
+    }
 }

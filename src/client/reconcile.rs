@@ -4,6 +4,9 @@
 //! do the rest, or do the rest and still answer with a failure. So nothing is concluded from the answer alone.
 //! ONE list tells which pairs are there still; these are sent again on their own; when they are refused once
 //! more, they are halved until the culprits stand alone, and one last list confirms that those are there.
+//!
+//! Nor is it documented whether a list shows a deletion at once. Where a list and an answer contradict each other,
+//! the list may be late: it is asked again, with growing pauses, before anything is called failed.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -14,10 +17,13 @@ use super::{
     retry::{self, Verdict},
 };
 use crate::{
-    error::{Error, Kind},
+    error::{Error, Kind, Status},
     ids::Target,
     report::Outcome,
-    wire::api::{Annotation, ListAnnotationsRequest},
+    wire::{
+        StatusCode,
+        api::{Annotation, ListAnnotationsRequest},
+    },
 };
 
 /// A part of a batch whose last request failed.
@@ -29,7 +35,14 @@ struct Part {
     looked_at: LookedAt,
     /// How often it went unanswered.
     unanswered: u32,
+    /// How many lists it was looked up in.
+    looks: u32,
 }
+
+/// How often a list is asked that may be late, in all; and how long, as a share of `request_timeout`, the first
+/// pause is. Each further one is twice as long: a tenth of `request_timeout` in all.
+const LOOKS: u32 = 6;
+const FIRST_PAUSE: f64 = 0.1 / 31.0;
 
 /// When a list last showed a part to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +55,8 @@ enum LookedAt {
 
 /// Settles every ID of a batch whose request ended with `error`.
 pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
-    let mut open = vec![Part { ids, error, doubt: false, looked_at: LookedAt::Never, unanswered: 0 }];
+    let mut open =
+        vec![Part { ids, error, doubt: false, looked_at: LookedAt::Never, unanswered: 0, looks: 0 }];
     let mut culprits = Vec::new();
     while let Some(mut part) = open.pop() {
         let verdict = Verdict::on(&part.error);
@@ -61,7 +75,9 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
         }
 
         let carried = part.ids.len();
-        if part.looked_at == LookedAt::Never && run.targets.are_pairs() && !sift(run, &mut part).await {
+        let look_again = part.looks < LOOKS && part.is_said_to_be_gone();
+        let must_look = part.looked_at == LookedAt::Never || look_again;
+        if must_look && run.targets.are_pairs() && !sift(run, &mut part).await {
             continue;
         }
         if verdict == Verdict::Unanswered {
@@ -72,10 +88,10 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
             }
         } else if part.ids.len() < carried {
             open.extend(send_again(run, part).await);
+        } else if look_again && run.targets.are_pairs() {
+            open.push(part);
         } else if carried == 1 {
-            if part.looked_at != LookedAt::SinceItsLastRequest {
-                culprits.push(part);
-            }
+            culprits.push(part);
         } else {
             let (first, second) = part.ids.split_at(carried / 2);
             for half in [first, second] {
@@ -105,19 +121,21 @@ async fn send_again(run: &Run<'_>, mut part: Part) -> Option<Part> {
 /// Settles with one list what is gone of a part of pairs, and keeps the rest. False when nothing is left
 /// to do for it.
 async fn sift(run: &Run<'_>, part: &mut Part) -> bool {
+    pause_before_look(run, part.looks).await;
     let Some(there) = look(run, part).await else {
         return false;
     };
     let (there, gone): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| there.contains(&id));
-    run.ledger().settle(&gone, outcome_of_gone(part), Some(&part.error));
+    run.ledger().settle(&gone, part.outcome_if_gone(), Some(&part.error));
     // True until it is sent again; should the run be stopped before that, it stands.
-    run.ledger().settle(&there, Outcome::Failed, Some(&part.error));
+    run.ledger().settle(&there, part.outcome_if_there(), Some(&part.error));
+    part.looks += 1;
     part.looked_at = LookedAt::SinceItsLastRequest;
     part.ids = there;
     !part.ids.is_empty()
 }
 
-/// The culprits stand alone: one list tells which of them are there still.
+/// The culprits stand alone: one list tells which of them are there still; more, where it may be late.
 async fn confirm(run: &Run<'_>, culprits: Vec<Part>) {
     if !run.targets.are_pairs() {
         for part in culprits {
@@ -125,44 +143,70 @@ async fn confirm(run: &Run<'_>, culprits: Vec<Part>) {
         }
         return;
     }
-    let Some(first) = culprits.first() else { return };
-    let ids = culprits.iter().flat_map(|part| part.ids.iter().copied()).collect();
-    let together = Part { ids, error: Arc::clone(&first.error), ..*first };
-    let Some(there) = look(run, &together).await else {
-        return;
-    };
-    for part in &culprits {
-        let outcome = if there.contains(&part.ids[0]) { Outcome::Failed } else { outcome_of_gone(part) };
-        run.ledger().settle(&part.ids, outcome, Some(&part.error));
+    let looked_at = |part: &Part| part.looked_at == LookedAt::SinceItsLastRequest;
+    let mut open = culprits;
+    open.retain(|part| !looked_at(part) || part.is_contradicted());
+    let first_look = u32::from(open.iter().all(looked_at));
+    for looks in first_look..LOOKS {
+        let Some(first) = open.first() else { return };
+        let ids = open.iter().flat_map(|part| part.ids.iter().copied()).collect();
+        let together = Part { ids, error: Arc::clone(&first.error), ..*first };
+        pause_before_look(run, looks).await;
+        let Some(there) = look(run, &together).await else {
+            return;
+        };
+        for part in &open {
+            let is_there = there.contains(&part.ids[0]);
+            let outcome = if is_there { part.outcome_if_there() } else { part.outcome_if_gone() };
+            run.ledger().settle(&part.ids, outcome, Some(&part.error));
+        }
+        open.retain(|part| there.contains(&part.ids[0]) && part.is_contradicted());
     }
 }
 
 /// A single refused input: is anything left on it that a deletion would have taken?
 async fn confirm_input(run: &Run<'_>, part: &Part) {
-    let id = part.ids[0];
-    let input_id = run.targets.get(id as usize).input_id;
-    for page in 1.. {
-        const PER_PAGE: u32 = 1000;
+    for look in 0..LOOKS {
+        pause_before_look(run, look).await;
+        match is_cleared(run, part.ids[0]).await {
+            Err(setback) => return undecided(run, part, setback),
+            Ok(true) => return run.ledger().settle(&part.ids, part.outcome_if_gone(), Some(&part.error)),
+            Ok(false) => run.ledger().settle(&part.ids, part.outcome_if_there(), Some(&part.error)),
+        }
+        if !part.is_contradicted() {
+            return;
+        }
+    }
+}
+
+/// Whether lists show nothing on an input but its input-level annotation.
+async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
+    const PER_PAGE: u32 = 1000;
+    let mut page = 1;
+    loop {
         let request = ListAnnotationsRequest {
             user_app_id: Some(run.client.user_app_id()),
-            input_ids: vec![input_id.into()],
+            input_ids: vec![run.targets.get(id as usize).input_id.into()],
             list_all_annotations: true,
             page,
             per_page: PER_PAGE,
             ..Default::default()
         };
-        let listed = match list(run, request).await {
-            Ok(listed) => listed,
-            Err(setback) => return undecided(run, part, setback),
-        };
-        let outcome = if listed.iter().any(|annotation| !annotation.input_level) {
-            Outcome::Failed
-        } else if listed.len() < PER_PAGE as usize {
-            outcome_of_gone(part)
-        } else {
-            continue;
-        };
-        return run.ledger().settle(&part.ids, outcome, Some(&part.error));
+        let listed = list(run, request).await?;
+        if listed.iter().any(|annotation| !annotation.input_level) {
+            return Ok(false);
+        }
+        if listed.len() < PER_PAGE as usize {
+            return Ok(true);
+        }
+        page += 1;
+    }
+}
+
+async fn pause_before_look(run: &Run<'_>, looks: u32) {
+    if looks > 0 {
+        let first = run.client.settings.limits.request_timeout.mul_f64(FIRST_PAUSE);
+        time::sleep(first * (1 << (looks - 1).min(LOOKS))).await;
     }
 }
 
@@ -232,6 +276,32 @@ fn give_up(run: &Run<'_>, part: &Part, verdict: Verdict) {
     }
 }
 
-fn outcome_of_gone(part: &Part) -> Outcome {
-    if part.doubt { Outcome::Deleted } else { Outcome::Absent }
+impl Part {
+    /// Whether the service says of something in it that it is not there.
+    fn is_said_to_be_gone(&self) -> bool {
+        matches!(&*self.error, Error::Api(status) if status.kind() == Kind::NotFound)
+    }
+
+    /// Whether a list that shows it may be late: the service says that it is not there; or it failed alone, for a
+    /// reason that leaves open whether it was deleted before it failed.
+    fn is_contradicted(&self) -> bool {
+        const CLEAR: [i32; 4] = [
+            StatusCode::ConnBadRequestFormat as i32,
+            StatusCode::ConnInvalidRequest as i32,
+            StatusCode::AnnotationInvalidArgument as i32,
+            StatusCode::InputInvalidArgument as i32,
+        ];
+        let vague = |status: &Status| status.kind() == Kind::Other && !CLEAR.contains(&status.code);
+        self.is_said_to_be_gone() || matches!(&*self.error, Error::Api(status) if self.doubt || vague(status))
+    }
+
+    /// The outcome of what a list does not show.
+    fn outcome_if_gone(&self) -> Outcome {
+        if self.doubt { Outcome::Deleted } else { Outcome::Absent }
+    }
+
+    /// The outcome of what a list shows: whoever says that it is not there contradicts the list.
+    fn outcome_if_there(&self) -> Outcome {
+        if self.is_said_to_be_gone() { Outcome::Unknown } else { Outcome::Failed }
+    }
 }

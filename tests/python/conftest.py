@@ -36,8 +36,15 @@ def service() -> Iterator[OfficialService]:
 
 
 def client_of(service: OfficialService, **settings: Any) -> Client:
-    """A client of that service, with one attempt at each request unless told otherwise."""
-    settings = {"user_id": "me", "app_id": "cats", "pat": KEY, "max_attempts": 1, **settings}
+    """A client of that service, with little patience unless told otherwise."""
+    settings = {
+        "user_id": "me",
+        "app_id": "cats",
+        "pat": KEY,
+        "max_attempts": 1,
+        "request_timeout": 3,
+        **settings,
+    }
     return Client(base_url=service.base_url, **settings)
 
 
