@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import h2.connection
+import h2.events
 import pytest
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
@@ -250,6 +253,37 @@ def test_a_dropped_connection_is_an_empty_reply(
         curl(emulator, "DELETE", f"{APP}/annotations", {"input_ids": ["p"]}, "--http1.1")
     assert raised.value.returncode == 52  # curl: "empty reply from server"
     assert left(emulator) == remaining
+
+
+def http2_events(emulator: Emulator, path: str, last: type[h2.events.Event]) -> list[h2.events.Event]:
+    """What a bare HTTP/2 client receives after one request, up to an event of the last kind."""
+    host, port = emulator.base_url.partition("://")[2].split(":")
+    connection = h2.connection.H2Connection()
+    with socket.create_connection((host, int(port)), timeout=30) as wire:
+        connection.initiate_connection()
+        headers = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "emulator")]
+        connection.send_headers(1, [*headers, ("authorization", "Key made-up")], end_stream=True)
+        events: list[h2.events.Event] = []
+        while not any(isinstance(event, last) for event in events):
+            wire.sendall(connection.data_to_send())
+            received = wire.recv(65536)
+            assert received, "the connection was closed"
+            events += connection.receive_data(received)
+        return events
+
+
+def test_a_goaway_tells_the_client_to_open_no_further_stream_and_the_request_is_served(
+    emulator: Emulator,
+) -> None:
+    emulator.inject(Fault.goaway())
+    events = http2_events(emulator, f"{APP}/annotations", h2.events.ConnectionTerminated)
+    assert any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
+    assert emulator.requests[0].name == "SUCCESS"
+
+
+def test_without_one_the_connection_stays(emulator: Emulator) -> None:
+    events = http2_events(emulator, f"{APP}/annotations", h2.events.StreamEnded)
+    assert not any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
 
 
 def test_a_page_in_a_browser_may_call_it(emulator: Emulator) -> None:
