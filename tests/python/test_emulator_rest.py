@@ -6,11 +6,10 @@ import json
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import h2.connection
-import h2.events
 import pytest
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
@@ -255,35 +254,50 @@ def test_a_dropped_connection_is_an_empty_reply(
     assert left(emulator) == remaining
 
 
-def http2_events(emulator: Emulator, path: str, last: type[h2.events.Event]) -> list[h2.events.Event]:
-    """What a bare HTTP/2 client receives after one request, up to an event of the last kind."""
+GOAWAY = 7
+"""Type of the frame, by RFC 9113."""
+
+
+def http2_frames(emulator: Emulator, path: str, last: Callable[[int, int, int], bool]) -> list[int]:
+    """Types of the frames that a bare client receives after one request, up to the last that is asked for.
+
+    Read by hand: the h2 package takes a GOAWAY for the end, and what comes after it for an error.
+    """
     host, port = emulator.base_url.partition("://")[2].split(":")
     connection = h2.connection.H2Connection()
-    with socket.create_connection((host, int(port)), timeout=30) as wire:
-        connection.initiate_connection()
-        headers = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "emulator")]
-        connection.send_headers(1, [*headers, ("authorization", "Key made-up")], end_stream=True)
-        events: list[h2.events.Event] = []
-        while not any(isinstance(event, last) for event in events):
-            wire.sendall(connection.data_to_send())
-            received = wire.recv(65536)
-            assert received, "the connection was closed"
-            events += connection.receive_data(received)
-        return events
+    connection.initiate_connection()
+    headers = [(":method", "GET"), (":path", path), (":scheme", "http"), (":authority", "emulator")]
+    connection.send_headers(1, [*headers, ("authorization", "Key made-up")], end_stream=True)
+    types: list[int] = []
+    with socket.create_connection((host, int(port)), timeout=30) as wire, wire.makefile("rb") as frames:
+        wire.sendall(connection.data_to_send())
+        while True:
+            header = frames.read(9)
+            kind, flags, stream = header[3], header[4], int.from_bytes(header[5:], "big")
+            frames.read(int.from_bytes(header[:3], "big"))
+            types.append(kind)
+            if last(kind, flags, stream):
+                return types
+
+
+def is_goaway(kind: int, _flags: int, _stream: int) -> bool:
+    return kind == GOAWAY
+
+
+def ends_the_answer(kind: int, flags: int, stream: int) -> bool:
+    return stream == 1 and kind in (0, 1) and flags & 1 == 1
 
 
 def test_a_goaway_tells_the_client_to_open_no_further_stream_and_the_request_is_served(
     emulator: Emulator,
 ) -> None:
     emulator.inject(Fault.goaway())
-    events = http2_events(emulator, f"{APP}/annotations", h2.events.ConnectionTerminated)
-    assert any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
+    assert GOAWAY in http2_frames(emulator, f"{APP}/annotations", is_goaway)
     assert emulator.requests[0].name == "SUCCESS"
 
 
 def test_without_one_the_connection_stays(emulator: Emulator) -> None:
-    events = http2_events(emulator, f"{APP}/annotations", h2.events.StreamEnded)
-    assert not any(isinstance(event, h2.events.ConnectionTerminated) for event in events)
+    assert GOAWAY not in http2_frames(emulator, f"{APP}/annotations", ends_the_answer)
 
 
 def test_a_page_in_a_browser_may_call_it(emulator: Emulator) -> None:
