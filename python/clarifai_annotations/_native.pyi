@@ -352,7 +352,8 @@ class DeleteReport:
     """What became of every ID of a call for many.
 
     ``deleted``, ``absent``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``.
-    Can be pickled.
+    Can be pickled. In a notebook it is a table. It exports what is not deleted as an Arrow stream,
+    a row an ID: ``polars.DataFrame(report)``, ``pyarrow.table(report)``.
     """
 
     @property
@@ -407,6 +408,8 @@ class DeleteReport:
     def failures(self) -> Failures:
         """Every ID that is not deleted, in the call's order."""
 
+    def _repr_html_(self) -> str: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
     def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
 
 @final

@@ -7,7 +7,6 @@ use pyo3::{
     types::{IntoPyDict as _, PyDict},
 };
 
-use super::report::DeleteReport;
 use crate::{
     client::Failure,
     config::ConfigurationError,
@@ -52,8 +51,8 @@ pub fn failure(py: Python<'_>, failure: &Failure, input_id: &str, annotation_id:
 }
 
 /// The error of a call for many that was stopped before everything was attempted.
-pub fn stopped(py: Python<'_>, error: &Error, report: &Bound<'_, DeleteReport>) -> PyErr {
-    let message = format!("{}: {error}{}. See .report", report.get().summary(), advice(error));
+pub fn stopped(py: Python<'_>, error: &Error, summary: &str, report: &Bound<'_, PyAny>) -> PyErr {
+    let message = format!("{summary}: {error}{}. See .report", advice(error));
     let attributes = attributes(py, error).and_then(|attributes| {
         attributes.set_item(intern!(py, "report"), report)?;
         Ok(attributes)
@@ -62,7 +61,7 @@ pub fn stopped(py: Python<'_>, error: &Error, report: &Bound<'_, DeleteReport>) 
 }
 
 /// `DeletionError`: everything was attempted, and not everything is deleted.
-pub fn deletion_error(py: Python<'_>, message: String, report: &Bound<'_, DeleteReport>) -> PyErr {
+pub fn deletion_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>) -> PyErr {
     exception(py, "DeletionError", message, [("report", report)].into_py_dict(py))
 }
 

@@ -7,7 +7,7 @@
 //! | `columns` | Python objects → ID columns |
 //! | `wait` | how a call waits: blocking or awaited |
 //! | `emulator` | `Emulator` |
-//! | `report` | `DeleteReport` and its failures |
+//! | `report`, `table` | `DeleteReport` and its failures; the same as a table |
 //! | `errors` | the core's errors → Python exceptions |
 
 mod client;
@@ -15,6 +15,7 @@ mod columns;
 mod emulator;
 mod errors;
 mod report;
+mod table;
 mod wait;
 
 use pyo3::{prelude::*, types::PyBytes};

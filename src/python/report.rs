@@ -8,11 +8,11 @@ use std::sync::{
 use pyo3::{
     exceptions::{PyIndexError, PyTypeError, PyValueError},
     prelude::*,
-    types::{PyBytes, PyList, PySlice, PyType},
+    types::{PyBytes, PyCapsule, PyList, PySlice, PyType},
 };
 use serde::{Deserialize, Serialize};
 
-use super::errors;
+use super::{errors, table};
 use crate::{
     error::{Error, Status},
     ids::{ColumnBuilder, IdError, Targets},
@@ -22,7 +22,8 @@ use crate::{
 /// What became of every ID of a call for many.
 ///
 /// ``deleted``, ``absent``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``.
-/// Can be pickled.
+/// Can be pickled. In a notebook it is a table. It exports what is not deleted as an Arrow stream,
+/// a row an ID: ``polars.DataFrame(report)``, ``pyarrow.table(report)``.
 #[pyclass(module = "clarifai_annotations", frozen)]
 pub struct DeleteReport {
     counts: Counts,
@@ -48,7 +49,7 @@ struct Counts {
 }
 
 /// Every ID that is not deleted.
-struct Rows {
+pub struct Rows {
     targets: Arc<Targets>,
     rows: Vec<Row>,
 }
@@ -96,7 +97,7 @@ impl DeleteReport {
             return None;
         }
         if let Some(cause) = &report.stopped_by {
-            return Some(errors::stopped(this.py(), cause, this));
+            return Some(errors::stopped(this.py(), cause, &report.summary(), this));
         }
         let mut message = report.summary();
         let first = report.failures.rows.iter().position(|row| !report.is_fine(row.outcome));
@@ -217,6 +218,38 @@ impl DeleteReport {
         )
     }
 
+    fn _repr_html_(&self) -> String {
+        let Counts { requested, deleted, absent, failed, unknown, unsent, .. } = self.counts;
+        let Counts { duplicates, requests, retries, throttled, elapsed, .. } = self.counts;
+        let counts = [requested, deleted, absent, failed, unknown, unsent, duplicates].map(|n| n.to_string());
+        let traffic = [requests, retries, throttled].map(|n| n.to_string());
+        let values = counts.into_iter().chain(traffic).chain([format!("{elapsed:.1} s")]);
+        let names = [
+            "requested",
+            "deleted",
+            "absent",
+            "failed",
+            "unknown",
+            "unsent",
+            "duplicates",
+            "requests",
+            "retries",
+            "throttled",
+            "elapsed",
+        ];
+        table::html(&names.into_iter().zip(values).collect::<Vec<_>>(), &self.failures)
+    }
+
+    /// Export what is not deleted as an Arrow stream, a row an ID: for `polars.DataFrame`, `pyarrow.table`.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyCapsule>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        table::arrow_stream(py, Arc::clone(&self.failures), requested_schema)
+    }
+
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
         let load = py.get_type::<Self>().getattr("_load")?;
         let saved = serde_json::to_vec(&Saved::from(self));
@@ -297,7 +330,13 @@ impl Saved {
 }
 
 impl Rows {
-    fn failure(&self, index: usize) -> Failure {
+    /// How many IDs are not deleted.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// One of them, as Python sees it.
+    pub fn failure(&self, index: usize) -> Failure {
         let row = &self.rows[index];
         let target = self.targets.get(row.target as usize);
         let (code, name, message) = match row.error.as_deref() {
@@ -384,19 +423,19 @@ impl FailureIterator {
 #[pyclass(module = "clarifai_annotations", frozen, get_all)]
 pub struct Failure {
     /// Where the call named it first, from 0.
-    position: usize,
+    pub position: usize,
     /// The input.
-    input_id: String,
+    pub input_id: String,
     /// The annotation; ``None`` where the call was for whole inputs.
-    annotation_id: Option<String>,
+    pub annotation_id: Option<String>,
     /// What became of it.
-    outcome: &'static str,
+    pub outcome: &'static str,
     /// The service's status code, or the gRPC status; 0 where no answer came.
-    code: i32,
+    pub code: i32,
     /// The code's name; empty where no answer came.
-    name: String,
+    pub name: String,
     /// What happened, in a sentence.
-    message: String,
+    pub message: String,
 }
 
 impl Failure {
