@@ -287,6 +287,15 @@ fn lagging() -> Conduct {
 }
 
 #[test]
+fn a_failure_that_tells_nothing_is_worth_one_more_try() {
+    let pair = ("p".to_owned(), "a".to_owned());
+    let emulator = emulator_with(&BTreeSet::from([pair.clone()]));
+    emulator.inject([Fault { kind: FaultKind::Status(99009), methods: Vec::new() }]);
+    let report = block(client_with(&emulator, hurried(128)).delete(&pairs(&[pair]), None)).unwrap();
+    assert_eq!(report.outcome(0), Outcome::Deleted);
+}
+
+#[test]
 fn a_late_list_after_a_mixed_answer_makes_no_deleted_pair_a_failure() {
     let named = [("p".to_owned(), "a".to_owned()), ("p".to_owned(), "missing".to_owned())];
     let emulator = misbehaving_emulator_with(&BTreeSet::from([named[0].clone()]), lagging());
@@ -295,11 +304,22 @@ fn a_late_list_after_a_mixed_answer_makes_no_deleted_pair_a_failure() {
 }
 
 #[test]
+fn a_list_that_stays_late_leaves_an_outcome_unknown_rather_than_failed() {
+    let pair = ("p".to_owned(), "a".to_owned());
+    let mut conduct = lagging();
+    conduct.undocumented.visible_after = Duration::from_secs(3600);
+    let emulator = misbehaving_emulator_with(&BTreeSet::from([pair.clone()]), conduct);
+    emulator.inject([Fault { kind: FaultKind::DroppedAfter, methods: Vec::new() }]);
+    let report = block(client_with(&emulator, hurried(128)).delete(&pairs(&[pair]), None)).unwrap();
+    assert_eq!(report.outcome(0), Outcome::Unknown);
+}
+
+#[test]
 fn a_late_list_after_a_deletion_that_broke_off_makes_no_cleared_input_a_failure() {
     let emulator = misbehaving_emulator_with(&BTreeSet::from([("p".into(), "a".into())]), lagging());
     emulator.inject([Fault { kind: FaultKind::Partial(1), methods: Vec::new() }]);
     let report = block(client_with(&emulator, hurried(128)).delete(&inputs(&["p".into()]), None)).unwrap();
-    assert_eq!(report.outcome(0), Outcome::Absent);
+    assert_eq!(report.outcome(0), Outcome::Deleted);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::{
     retry::{self, Verdict},
 };
 use crate::{
-    error::{Error, Kind, Status},
+    error::{Error, Kind},
     ids::Target,
     report::Outcome,
     wire::{
@@ -32,11 +32,15 @@ struct Part {
     error: Arc<Error>,
     /// A request that carried it may have been carried out: what is gone was deleted by us.
     doubt: bool,
+    /// A request that carried it failed for a reason that tells nothing, perhaps after it was carried out.
+    suspect: bool,
     looked_at: LookedAt,
     /// How often it went unanswered.
     unanswered: u32,
     /// How many lists it was looked up in.
     looks: u32,
+    /// It failed alone, for a reason that tells nothing, and was sent once more.
+    tried_alone: bool,
 }
 
 /// How often a list is asked that may be late, in all; and how long, as a share of `request_timeout`, the first
@@ -55,8 +59,7 @@ enum LookedAt {
 
 /// Settles every ID of a batch whose request ended with `error`.
 pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
-    let mut open =
-        vec![Part { ids, error, doubt: false, looked_at: LookedAt::Never, unanswered: 0, looks: 0 }];
+    let mut open = vec![Part::new(ids, error)];
     let mut culprits = Vec::new();
     while let Some(mut part) = open.pop() {
         let verdict = Verdict::on(&part.error);
@@ -74,6 +77,8 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
             Verdict::Refused => {}
         }
 
+        part.suspect |= part.is_vague();
+
         let carried = part.ids.len();
         let look_again = part.looks < LOOKS && part.is_said_to_be_gone();
         let must_look = part.looked_at == LookedAt::Never || look_again;
@@ -90,6 +95,9 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
             open.extend(send_again(run, part).await);
         } else if look_again && run.targets.are_pairs() {
             open.push(part);
+        } else if carried == 1 && part.is_vague() && !part.tried_alone {
+            part.tried_alone = true;
+            open.extend(send_again(run, part).await);
         } else if carried == 1 {
             culprits.push(part);
         } else {
@@ -127,8 +135,8 @@ async fn sift(run: &Run<'_>, part: &mut Part) -> bool {
     };
     let (there, gone): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| there.contains(&id));
     run.ledger().settle(&gone, part.outcome_if_gone(), Some(&part.error));
-    // True until it is sent again; should the run be stopped before that, it stands.
-    run.ledger().settle(&there, part.outcome_if_there(), Some(&part.error));
+    // Should the run be stopped before it is sent again, this stands.
+    run.ledger().settle(&there, part.outcome_if_there(part.looks), Some(&part.error));
     part.looks += 1;
     part.looked_at = LookedAt::SinceItsLastRequest;
     part.ids = there;
@@ -157,7 +165,7 @@ async fn confirm(run: &Run<'_>, culprits: Vec<Part>) {
         };
         for part in &open {
             let is_there = there.contains(&part.ids[0]);
-            let outcome = if is_there { part.outcome_if_there() } else { part.outcome_if_gone() };
+            let outcome = if is_there { part.outcome_if_there(looks) } else { part.outcome_if_gone() };
             run.ledger().settle(&part.ids, outcome, Some(&part.error));
         }
         open.retain(|part| there.contains(&part.ids[0]) && part.is_contradicted());
@@ -171,7 +179,7 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
         match is_cleared(run, part.ids[0]).await {
             Err(setback) => return undecided(run, part, setback),
             Ok(true) => return run.ledger().settle(&part.ids, part.outcome_if_gone(), Some(&part.error)),
-            Ok(false) => run.ledger().settle(&part.ids, part.outcome_if_there(), Some(&part.error)),
+            Ok(false) => run.ledger().settle(&part.ids, part.outcome_if_there(look), Some(&part.error)),
         }
         if !part.is_contradicted() {
             return;
@@ -277,22 +285,38 @@ fn give_up(run: &Run<'_>, part: &Part, verdict: Verdict) {
 }
 
 impl Part {
+    fn new(ids: Vec<u32>, error: Arc<Error>) -> Self {
+        Self {
+            ids,
+            error,
+            doubt: false,
+            suspect: false,
+            looked_at: LookedAt::Never,
+            unanswered: 0,
+            looks: 0,
+            tried_alone: false,
+        }
+    }
+
     /// Whether the service says of something in it that it is not there.
     fn is_said_to_be_gone(&self) -> bool {
         matches!(&*self.error, Error::Api(status) if status.kind() == Kind::NotFound)
     }
 
-    /// Whether a list that shows it may be late: the service says that it is not there; or it failed alone, for a
-    /// reason that leaves open whether it was deleted before it failed.
-    fn is_contradicted(&self) -> bool {
+    /// Whether it failed for a reason that tells nothing of what was done before.
+    fn is_vague(&self) -> bool {
         const CLEAR: [i32; 4] = [
             StatusCode::ConnBadRequestFormat as i32,
             StatusCode::ConnInvalidRequest as i32,
             StatusCode::AnnotationInvalidArgument as i32,
             StatusCode::InputInvalidArgument as i32,
         ];
-        let vague = |status: &Status| status.kind() == Kind::Other && !CLEAR.contains(&status.code);
-        self.is_said_to_be_gone() || matches!(&*self.error, Error::Api(status) if self.doubt || vague(status))
+        matches!(&*self.error, Error::Api(status) if status.kind() == Kind::Other && !CLEAR.contains(&status.code))
+    }
+
+    /// Whether a list that shows it may be late.
+    fn is_contradicted(&self) -> bool {
+        self.is_said_to_be_gone() || self.doubt || self.suspect
     }
 
     /// The outcome of what a list does not show.
@@ -300,8 +324,10 @@ impl Part {
         if self.doubt { Outcome::Deleted } else { Outcome::Absent }
     }
 
-    /// The outcome of what a list shows: whoever says that it is not there contradicts the list.
-    fn outcome_if_there(&self) -> Outcome {
-        if self.is_said_to_be_gone() { Outcome::Unknown } else { Outcome::Failed }
+    /// The outcome of what the list after so many others shows. While that may be late it is unknown; and for
+    /// good where the service says that it is not there.
+    fn outcome_if_there(&self, looks: u32) -> Outcome {
+        let late = self.is_contradicted() && looks + 1 < LOOKS;
+        if late || self.is_said_to_be_gone() { Outcome::Unknown } else { Outcome::Failed }
     }
 }
