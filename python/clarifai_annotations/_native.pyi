@@ -61,7 +61,8 @@ def delete_annotation(
         annotation_id: ID of the annotation.
         missing_ok: Whether an annotation that is not there is as good as a deleted one,
             as in `pathlib.Path.unlink`.
-        timeout: Seconds for the whole call, attempts and waits included; ``None`` for no limit.
+        timeout: Seconds for the whole call, attempts and waits included; ``None`` for no limit. When
+            they are over nothing more is sent, and an answer on its way is awaited for two seconds more.
         client: The client to use; ``None`` for the one that the functions share, which is made
             from the environment.
 
@@ -121,7 +122,8 @@ def delete_annotations(
         missing_ok: Whether annotations that are not there are no failures.
         on_failure: ``"raise"`` raises when not everything was deleted, after everything was
             attempted; ``"report"`` returns the report.
-        timeout: Seconds for the whole call; ``None`` for no limit.
+        timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
+            sent, and answers on their way are awaited for two seconds more.
         client: The client to use; ``None`` for the one that the functions share.
 
     Returns:
@@ -181,7 +183,8 @@ def delete_input_annotations(
             pandas Series or Index, or anything that exports an Arrow string column.
         on_failure: ``"raise"`` raises when not everything was deleted, after everything was
             attempted; ``"report"`` returns the report.
-        timeout: Seconds for the whole call; ``None`` for no limit.
+        timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
+            sent, and answers on their way are awaited for two seconds more.
         client: The client to use; ``None`` for the one that the functions share.
 
     Returns:

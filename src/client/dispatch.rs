@@ -2,12 +2,16 @@
 //! targets → batches → pace → request in flight → answer → outcomes → report.
 
 use std::{
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream};
-use tokio::time::{self, Instant};
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
 
 use super::{
     Client, reconcile,
@@ -29,23 +33,23 @@ pub(super) enum Form {
     Many,
 }
 
+/// When the time of a call is over, answers that are on their way are awaited for so long: their outcomes are
+/// true then, instead of unknown.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// Deletes what `targets` names. Batches go out side by side, up to `max_in_flight`, and none waits for
-/// another's fate. When `timeout` is over, what was not sent stays unsent.
+/// another's fate. When `timeout` is over, nothing more is sent.
 pub(super) async fn run(client: &Client, targets: &Targets, form: Form, timeout: Option<Duration>) -> Report {
     let started = Instant::now();
-    let run = Run { client, targets, form, ledger: Mutex::new(Ledger::new(targets.len())) };
+    let ledger = Mutex::new(Ledger::new(targets.len()));
+    let run = Run { client, targets, form, ledger, stopped: watch::Sender::new(false) };
     let limits = &client.settings.limits;
 
     let batches = stream::iter(batches(targets.len(), limits.batch_size));
     let all = batches.for_each_concurrent(limits.max_in_flight, |batch| run.settle(batch));
     match timeout {
         None => all.await,
-        Some(timeout) => {
-            if time::timeout(timeout, all).await.is_err() {
-                let message = format!("the call was not done within {} s (timeout)", timeout.as_secs_f64());
-                run.ledger().stop(Arc::new(Error::Deadline { message }));
-            }
-        }
+        Some(timeout) => run.within(timeout, all).await,
     }
     let ledger = run.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
     ledger.into_report(started.elapsed())
@@ -61,6 +65,8 @@ pub(super) struct Run<'a> {
     pub targets: &'a Targets,
     form: Form,
     ledger: Mutex<Ledger>,
+    /// Becomes true when nothing more may be sent.
+    stopped: watch::Sender<bool>,
 }
 
 /// Why a request brought no success.
@@ -74,6 +80,33 @@ pub(super) enum Setback {
 impl Run<'_> {
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the work go on until `timeout` is over; then nothing more is sent, and what is on its way may arrive.
+    async fn within(&self, timeout: Duration, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        if time::timeout(timeout, &mut work).await.is_err() {
+            let message = format!("the call was not done within {} s (timeout)", timeout.as_secs_f64());
+            self.stop(Arc::new(Error::Deadline { message }));
+            // What is still open after that stays as the ledger has it.
+            let _ = time::timeout(GRACE, work).await;
+        }
+    }
+
+    /// Ends the run: nothing more is sent, and nobody waits for a turn or a pause any longer.
+    pub fn stop(&self, cause: Arc<Error>) {
+        self.ledger().stop(cause);
+        self.stopped.send_replace(true);
+    }
+
+    /// Waits for something that comes before a request, unless the run is stopped.
+    pub async fn unless_stopped(&self, wait: impl Future<Output = ()>) -> Result<(), Setback> {
+        let mut stopped = self.stopped.subscribe();
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => Err(Setback::Stopped),
+            () = wait => Ok(()),
+        }
     }
 
     /// Brings every ID of a batch to its outcome.
@@ -109,10 +142,7 @@ impl Run<'_> {
     ) -> Result<T, Setback> {
         let mut tried = 0;
         loop {
-            self.client.quota.turn().await;
-            if self.ledger().stopped_by().is_some() {
-                return Err(Setback::Stopped);
-            }
+            self.unless_stopped(self.client.quota.turn()).await?;
             tried += 1;
             self.ledger().requests.sent += 1;
             let error = match attempt().await {
@@ -123,7 +153,7 @@ impl Run<'_> {
             if tried >= self.client.settings.limits.max_attempts || !worth(Verdict::on(&error)) {
                 return Err(Setback::Failed(Arc::new(error)));
             }
-            time::sleep(retry::backoff(tried + 1, &error)).await;
+            self.unless_stopped(time::sleep(retry::backoff(tried + 1, &error))).await?;
             self.ledger().requests.retries += 1;
         }
     }

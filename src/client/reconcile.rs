@@ -71,7 +71,10 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
             Verdict::Unanswered => {
                 (part.doubt, part.looked_at) = (true, LookedAt::Never);
                 part.unanswered += 1;
-                time::sleep(retry::backoff(part.unanswered + 1, &part.error)).await;
+                let pause = time::sleep(retry::backoff(part.unanswered + 1, &part.error));
+                if run.unless_stopped(pause).await.is_err() {
+                    continue;
+                }
             }
             Verdict::Mixed => (part.doubt, part.looked_at) = (true, LookedAt::Never),
             Verdict::Refused => {}
@@ -214,7 +217,8 @@ async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
 async fn pause_before_look(run: &Run<'_>, looks: u32) {
     if looks > 0 {
         let first = run.client.settings.limits.request_timeout.mul_f64(FIRST_PAUSE);
-        time::sleep(first * (1 << (looks - 1).min(LOOKS))).await;
+        // When the run is stopped meanwhile, the list will not be sent either.
+        let _ = run.unless_stopped(time::sleep(first * (1 << (looks - 1).min(LOOKS)))).await;
     }
 }
 
@@ -254,16 +258,15 @@ async fn list(run: &Run<'_>, request: ListAnnotationsRequest) -> Result<Vec<Anno
 /// that was refused, because of the list. A list that finds no such app or is not let in tells that the rest of
 /// the run cannot succeed either.
 fn undecided(run: &Run<'_>, part: &Part, setback: Setback) {
-    let mut ledger = run.ledger();
     match setback {
-        Setback::Stopped => ledger.settle(&part.ids, Outcome::Unknown, Some(&part.error)),
+        Setback::Stopped => run.ledger().settle(&part.ids, Outcome::Unknown, Some(&part.error)),
         Setback::Failed(error) => {
             let cause = if part.doubt { &part.error } else { &error };
-            ledger.settle(&part.ids, Outcome::Unknown, Some(cause));
+            run.ledger().settle(&part.ids, Outcome::Unknown, Some(cause));
             if let Error::Api(status) = &*error
                 && matches!(status.kind(), Kind::Authentication | Kind::NotFound)
             {
-                ledger.stop(error);
+                run.stop(error);
             }
         }
     }
@@ -276,11 +279,10 @@ fn give_up(run: &Run<'_>, part: &Part, verdict: Verdict) {
         _ if part.doubt && part.looked_at == LookedAt::Never => Outcome::Unknown,
         _ => Outcome::Failed,
     };
-    let mut ledger = run.ledger();
-    ledger.settle(&part.ids, outcome, Some(&part.error));
+    run.ledger().settle(&part.ids, outcome, Some(&part.error));
     let unreachable = matches!(*part.error, Error::Transport { .. });
     if verdict == Verdict::Hopeless || unreachable {
-        ledger.stop(Arc::clone(&part.error));
+        run.stop(Arc::clone(&part.error));
     }
 }
 

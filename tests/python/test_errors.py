@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -337,6 +338,32 @@ def test_a_call_that_takes_longer_than_its_timeout_ends_with_what_is_known(servi
     assert report is not None
     assert (report.unknown, report.unsent) == (1, 1)
     assert "the call was not done within 0.2 s (timeout)" in str(raised.value)
+
+
+def test_when_the_time_is_over_nothing_more_is_sent_and_answers_on_their_way_are_awaited(
+    service: OfficialService,
+) -> None:
+    late = threading.Event()
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+        late.wait(timeout=30)
+        return deletion_answer(10000)(request, context)
+
+    service.on_delete = answer
+    releases = threading.Timer(0.5, late.set)
+    releases.start()
+    with client_of(service, batch_size=1, max_in_flight=1) as client, pytest.raises(DeadlineError) as raised:
+        client.delete_annotations(["p", "q"], ["a", "b"], timeout=0.1)
+    releases.join()
+    report = raised.value.report
+    assert report is not None
+    assert (report.deleted, report.unsent, len(service.calls)) == (1, 1, 1)
+
+
+def test_a_call_whose_time_is_over_does_not_wait_for_its_turn(service: OfficialService) -> None:
+    with client_of(service, batch_size=1, requests_per_second=0.01) as client:
+        report = client.delete_annotations(["p", "q"], ["a", "b"], timeout=0.2, on_failure="report")
+    assert (report.deleted, report.unsent, report.elapsed < 60) == (1, 1, True)
 
 
 @pytest.mark.parametrize("timeout", [0, -1, float("nan")])
