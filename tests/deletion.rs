@@ -184,7 +184,7 @@ fn hurried(batch_size: usize) -> Limits {
     Limits {
         requests_per_second: None,
         batch_size,
-        request_timeout: Duration::from_millis(100),
+        request_timeout: Duration::from_millis(250),
         max_attempts: 4,
         ..Limits::default()
     }
