@@ -580,7 +580,7 @@ class Emulator:
 
     @property
     def requests(self) -> list[RecordedRequest]:
-        """The requests it saw, oldest first; the latest 100,000."""
+        """The latest requests it saw, oldest first: 100,000 at most, and 1,000,000 IDs."""
 
     def clear_requests(self) -> None:
         """Forget the requests it saw."""

@@ -60,6 +60,10 @@ impl fmt::Display for FaultKind {
 
 impl Fault {
     fn befalls(&self, method: &str) -> bool {
+        // Only a deletion can be done in part.
+        if matches!(self.kind, FaultKind::Partial(_)) && !method.starts_with("Delete") {
+            return false;
+        }
         self.methods.is_empty() || self.methods.iter().any(|name| name == method)
     }
 }
@@ -139,6 +143,14 @@ mod tests {
         plan.line_up([fault(FaultKind::Throttled, &["List"]), fault(FaultKind::GoAway, &[])]);
         let drawn: Vec<_> = ["Delete", "List", "Delete", "Delete"].map(|m| plan.draw(m, (&[], &[]))).into();
         assert_eq!(drawn, [FaultKind::None, FaultKind::Throttled, FaultKind::GoAway, FaultKind::None]);
+    }
+
+    #[test]
+    fn a_partial_deletion_befalls_only_deletions() {
+        let mut plan = Plan::default();
+        plan.line_up([fault(FaultKind::Partial(1), &[])]);
+        let drawn = ["ListAnnotations", "DeleteAnnotations"].map(|method| plan.draw(method, (&[], &[])));
+        assert_eq!(drawn, [FaultKind::None, FaultKind::Partial(1)]);
     }
 
     #[test]

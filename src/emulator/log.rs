@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::access::Metadata;
 use crate::wire;
 
-/// A long-lived emulator forgets older requests than so many.
-const CAPACITY: usize = 100_000;
+/// A long-lived emulator forgets older requests than so many, or than those that name so many IDs.
+const MAX_REQUESTS: usize = 100_000;
+const MAX_IDS: usize = 1_000_000;
 
 /// A request and how it was answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,22 +34,33 @@ pub struct RecordedRequest {
     pub applied: usize,
 }
 
+impl RecordedRequest {
+    fn named(&self) -> usize {
+        self.input_ids.len() + self.ids.len()
+    }
+}
+
 /// The latest requests, oldest first.
 #[derive(Default)]
-pub struct Log(VecDeque<RecordedRequest>);
+pub struct Log {
+    requests: VecDeque<RecordedRequest>,
+    /// How many IDs they name together.
+    ids: usize,
+}
 
 impl Log {
     /// Adds a request.
     pub fn record(&mut self, request: RecordedRequest) {
-        if self.0.len() == CAPACITY {
-            self.0.pop_front();
+        self.ids += request.named();
+        self.requests.push_back(request);
+        while self.requests.len() > MAX_REQUESTS || self.ids > MAX_IDS {
+            self.ids -= self.requests.pop_front().map_or(0, |oldest| oldest.named());
         }
-        self.0.push_back(request);
     }
 
     /// The requests kept, oldest first.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.0.iter().cloned().collect()
+        self.requests.iter().cloned().collect()
     }
 }
 
@@ -65,4 +77,30 @@ pub fn masked(mut metadata: Metadata) -> Metadata {
         }
     }
     metadata
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_bounded_by_the_ids_that_it_names() {
+        let request = RecordedRequest {
+            method: "DeleteAnnotations",
+            user_id: String::new(),
+            app_id: String::new(),
+            input_ids: vec![String::new(); MAX_IDS / 4],
+            ids: vec![String::new(); MAX_IDS / 4],
+            metadata: Vec::new(),
+            code: 10000,
+            name: String::new(),
+            fault: None,
+            applied: 0,
+        };
+        let mut log = Log::default();
+        for _ in 0..5 {
+            log.record(request.clone());
+        }
+        assert_eq!(log.requests().len(), 2);
+    }
 }

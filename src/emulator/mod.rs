@@ -102,6 +102,10 @@ impl Emulator {
     ///
     /// # Errors
     /// The port is taken, the system gives no thread, or the authority's file cannot be written.
+    ///
+    /// # Panics
+    /// Inside an asynchronous task of tokio's, as do [`suspend`](Self::suspend) and [`resume`](Self::resume): they
+    /// block. Call them from `spawn_blocking` there.
     pub fn start(options: Options) -> io::Result<Self> {
         let tls = options.tls.then(Tls::new).transpose()?;
         let service = Arc::new(Service::new(options.conduct));
@@ -169,6 +173,9 @@ impl Emulator {
     pub fn stop(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(Running { commands, thread }) = running {
+            if let Some(tls) = &self.tls {
+                tls.discard();
+            }
             drop(commands);
             // It can only have panicked, and then there is nothing to stop.
             let _ = thread.join();

@@ -273,11 +273,8 @@ impl Service {
             _ => {}
         }
         let user_id = user_app_id.map_or("", |named| named.user_id.as_str());
-        if let Some(quota) = quota
-            && !meters.admit(quota, user_id, now)
-        {
-            return Some(throttled(quota.requests_per_second));
-        }
+        let over = quota.filter(|quota| !meters.admit(quota, user_id, now));
+        // A fault strikes whatever the quota says, so that the log tells the truth.
         match *fault {
             FaultKind::Status(code) => Some(Refusal::Status {
                 code,
@@ -288,7 +285,7 @@ impl Service {
                 code: tonic::Code::from_i32(code),
                 message: "a fault that was asked for".into(),
             }),
-            _ => None,
+            _ => over.map(|quota| throttled(quota.requests_per_second)),
         }
     }
 

@@ -61,6 +61,12 @@ impl Tls {
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), authority: file })
     }
 
+    /// Removes the authority's file: nothing can be trusted by it any more.
+    pub fn discard(&self) {
+        // If it is gone already, so much the better.
+        let _ = std::fs::remove_file(self.authority.path());
+    }
+
     /// The file that holds the authority's certificate; it goes with the emulator.
     pub fn root_certificates_path(&self) -> &Path {
         self.authority.path()

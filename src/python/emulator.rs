@@ -210,7 +210,7 @@ impl PyEmulator {
         annotations.collect()
     }
 
-    /// The requests it saw, oldest first; the latest 100,000.
+    /// The latest requests it saw, oldest first: 100,000 at most, and 1,000,000 IDs.
     #[getter]
     fn requests(&self, py: Python<'_>) -> Vec<RecordedRequest> {
         let seen = py.detach(|| self.emulator.requests());

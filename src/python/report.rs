@@ -245,9 +245,10 @@ impl DeleteReport {
     fn __arrow_c_stream__<'py>(
         &self,
         py: Python<'py>,
-        requested_schema: Option<Bound<'py, PyCapsule>>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
-        table::arrow_stream(py, Arc::clone(&self.failures), requested_schema)
+        let _ = requested_schema;
+        table::arrow_stream(py, Arc::clone(&self.failures))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {

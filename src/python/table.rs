@@ -1,25 +1,28 @@
 //! A report as a table: for a notebook in HTML, for other libraries as an Arrow stream.
 
-use std::{fmt::Write as _, ops::Range, sync::Arc};
+use std::{ffi::CStr, fmt::Write as _, ops::Range, sync::Arc};
 
-use arrow_array::{ArrayRef, Int32Array, RecordBatch, StringArray, StructArray, UInt32Array};
+use arrow_array::{
+    ArrayRef, Int32Array, RecordBatch, RecordBatchIterator, StringArray, UInt32Array,
+    ffi_stream::FFI_ArrowArrayStream,
+};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
 use pyo3::{prelude::*, types::PyCapsule};
-use pyo3_arrow::ffi::{ArrayIterator, to_stream_pycapsule};
 
 use super::report::{Failure, Rows};
 
+/// The capsule's name, by the Arrow PyCapsule interface.
+const STREAM: &CStr = c"arrow_array_stream";
 /// Rows of one record batch.
 const BATCH: usize = 65_536;
 /// Rows that a notebook shows.
 const SHOWN: usize = 20;
 
 /// Exports what is not deleted as an Arrow stream, a row an ID.
-pub fn arrow_stream<'py>(
-    py: Python<'py>,
-    rows: Arc<Rows>,
-    requested_schema: Option<Bound<'py, PyCapsule>>,
-) -> PyResult<Bound<'py, PyCapsule>> {
+///
+/// pyo3-arrow could, too, and would bring every cast that Arrow knows for a schema that a consumer may request;
+/// the interface lets a producer answer in its own.
+pub fn arrow_stream(py: Python<'_>, rows: Arc<Rows>) -> PyResult<Bound<'_, PyCapsule>> {
     let fields = [
         ("position", DataType::UInt32, false),
         ("input_id", DataType::Utf8, false),
@@ -31,15 +34,13 @@ pub fn arrow_stream<'py>(
     ];
     let fields = fields.map(|(name, kind, nullable)| Field::new(name, kind, nullable));
     let schema = Arc::new(Schema::new(fields.to_vec()));
-    let row = Field::new_struct("", schema.fields().clone(), false);
     // Batches are made as they are read, however many there are.
     let starts = (0..rows.len()).step_by(BATCH);
-    let batches = starts.map(move |start| {
-        let batch = record_batch(&schema, &rows, start..rows.len().min(start + BATCH))?;
-        Ok(Arc::new(StructArray::from(batch)) as ArrayRef)
-    });
-    let reader = Box::new(ArrayIterator::new(batches, row.into()));
-    Ok(to_stream_pycapsule(py, reader, requested_schema)?)
+    let of_batch = Arc::clone(&schema);
+    let batches =
+        starts.map(move |start| record_batch(&of_batch, &rows, start..rows.len().min(start + BATCH)));
+    let reader = RecordBatchIterator::new(batches, schema);
+    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(reader)), STREAM)
 }
 
 fn record_batch(schema: &Arc<Schema>, rows: &Rows, range: Range<usize>) -> Result<RecordBatch, ArrowError> {

@@ -23,7 +23,8 @@ METADATA = (("authorization", "Key made-up"),)
 def official_stub(emulator: Emulator) -> Iterator[Any]:
     """The official stub on a channel of its own, without gRPC's retries."""
     target = emulator.base_url.partition("://")[2]
-    options = [("grpc.enable_retries", 0)]
+    # A pool of its own: what befell another channel's connection is not to be seen here.
+    options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
     if emulator.root_certificates_path is None:
         channel = grpc.insecure_channel(target, options)
     else:

@@ -52,7 +52,8 @@ def test_a_fault_befalls_one_request_and_is_told_in_the_log(
         request = emulator.requests[0]
         assert (request.name, request.applied) == logged
         assert (request.fault is None) == (fault == Fault.none())
-        assert delete(stub, ABC[2]) == "SUCCESS"
+        with official_stub(emulator) as fresh:
+            assert delete(fresh, ABC[2]) == "SUCCESS"
 
 
 def test_an_unanswered_request_is_applied_and_its_client_waits_in_vain() -> None:
@@ -111,6 +112,13 @@ def test_one_seed_gives_the_same_faults_and_another_gives_others() -> None:
 
     assert fates(1) == fates(1) != fates(2)
     assert {"CONN_THROTTLED", "INTERNAL", "CONN_DOES_NOT_EXIST"} == set(fates(1))
+
+
+def test_a_fault_strikes_over_the_quota_as_well_so_that_the_log_is_true() -> None:
+    with emulated(requests_per_second=1, halt=3600) as (emulator, stub):
+        emulator.inject(Fault.none(), Fault.none(), Fault.status(10030))
+        assert [delete(stub, ("p", "missing")) for _ in range(3)][1:] == ["CONN_THROTTLED", "TRY_AGAIN"]
+        assert [request.fault for request in emulator.requests] == [None, None, "status(10030)"]
 
 
 def test_fault_rates_are_shares() -> None:
@@ -279,7 +287,6 @@ def test_its_authoritys_file_goes_with_it() -> None:
         path = emulator.root_certificates_path
         assert path is not None
         assert path.read_text().startswith("-----BEGIN CERTIFICATE-----")
-    del emulator
     assert not path.exists()
 
 
