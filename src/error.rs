@@ -29,6 +29,16 @@ pub enum Error {
     Closed,
 }
 
+impl Error {
+    /// What the service's answer means for the caller; `None` where there was no answer.
+    pub fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Api(status) => Some(status.kind()),
+            _ => None,
+        }
+    }
+}
+
 /// What a failed answer says, whichever way it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {

@@ -149,7 +149,7 @@ impl Run<'_> {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            self.ledger().requests.throttled += u64::from(is_throttled(&error));
+            self.ledger().requests.throttled += u64::from(error.kind() == Some(Kind::Throttled));
             if tried >= self.client.settings.limits.max_attempts || !worth(Verdict::on(&error)) {
                 return Err(Setback::Failed(Arc::new(error)));
             }
@@ -179,15 +179,16 @@ impl Run<'_> {
     /// Pairs go as two lists of one length, whole inputs without `ids`. Which of the two is decided by what
     /// the caller named and by nothing else: `ids` is never empty because there happens to be none.
     fn request(&self, ids: &[u32]) -> DeleteAnnotationsRequest {
-        let targets = || ids.iter().map(|&id| self.targets.get(id as usize));
-        DeleteAnnotationsRequest {
-            user_app_id: Some(self.client.user_app_id()),
-            ids: targets().filter_map(|target| target.annotation_id).map(Into::into).collect(),
-            input_ids: targets().map(|target| target.input_id.into()).collect(),
-        }
+        let (ids, input_ids) = self.named(ids);
+        DeleteAnnotationsRequest { user_app_id: Some(self.client.user_app_id()), ids, input_ids }
     }
-}
 
-fn is_throttled(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if status.kind() == Kind::Throttled)
+    /// The annotation IDs and the input IDs that stand for these, pair by pair; of whole inputs the latter alone.
+    pub fn named(&self, ids: &[u32]) -> (Vec<String>, Vec<String>) {
+        let targets = || ids.iter().map(|&id| self.targets.get(id as usize));
+        (
+            targets().filter_map(|target| target.annotation_id).map(Into::into).collect(),
+            targets().map(|target| target.input_id.into()).collect(),
+        )
+    }
 }

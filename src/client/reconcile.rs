@@ -225,10 +225,11 @@ async fn pause_before_look(run: &Run<'_>, looks: u32) {
 /// Which pairs of a part are there, by one list. `None` when that cannot be found out; then it is settled.
 async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
     let targets = || part.ids.iter().map(|&id| (id, run.targets.get(id as usize)));
+    let (ids, input_ids) = run.named(&part.ids);
     let request = ListAnnotationsRequest {
         user_app_id: Some(run.client.user_app_id()),
-        ids: targets().filter_map(|(_, target)| target.annotation_id).map(Into::into).collect(),
-        input_ids: targets().map(|(_, target)| target.input_id.into()).collect(),
+        ids,
+        input_ids,
         list_all_annotations: true,
         page: 1,
         per_page: part.ids.len() as u32,
@@ -263,9 +264,7 @@ fn undecided(run: &Run<'_>, part: &Part, setback: Setback) {
         Setback::Failed(error) => {
             let cause = if part.doubt { &part.error } else { &error };
             run.ledger().settle(&part.ids, Outcome::Unknown, Some(cause));
-            if let Error::Api(status) = &*error
-                && matches!(status.kind(), Kind::Authentication | Kind::NotFound)
-            {
+            if matches!(error.kind(), Some(Kind::Authentication | Kind::NotFound)) {
                 run.stop(error);
             }
         }
@@ -302,7 +301,7 @@ impl Part {
 
     /// Whether the service says of something in it that it is not there.
     fn is_said_to_be_gone(&self) -> bool {
-        matches!(&*self.error, Error::Api(status) if status.kind() == Kind::NotFound)
+        self.error.kind() == Some(Kind::NotFound)
     }
 
     /// Whether it failed for a reason that tells nothing of what was done before.

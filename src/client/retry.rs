@@ -56,8 +56,8 @@ pub fn backoff(attempt: u32, error: &Error) -> Duration {
     const LONGEST: Duration = Duration::from_secs(15);
     let bound = FIRST.saturating_mul(1 << attempt.saturating_sub(2).min(16)).min(LONGEST);
     let jittered = bound.mul_f64(fastrand::f64());
-    match error {
-        Error::Api(status) if status.kind() == Kind::Throttled => Duration::from_secs(1) + jittered,
+    match error.kind() {
+        Some(Kind::Throttled) => Duration::from_secs(1) + jittered,
         _ => jittered,
     }
 }
