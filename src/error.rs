@@ -24,6 +24,12 @@ pub enum Error {
         /// Which time ran out.
         message: String,
     },
+    /// The caller ended the call before it was done.
+    #[error("the call was {how} before it was done")]
+    Ended {
+        /// How, for example `cancelled`.
+        how: String,
+    },
     /// The client was closed before the call.
     #[error("this client is closed: make a new Client, or keep the calls inside its `with` block")]
     Closed,

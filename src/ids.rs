@@ -139,10 +139,32 @@ pub struct Column(Storage);
 
 #[derive(Clone)]
 enum Storage {
-    /// All IDs in one string; `ends[i]` is where the i-th ends.
-    Text { text: String, ends: Vec<usize> },
+    Text(Text),
     /// Arrow arrays as they came; `starts[i]` is the position of the i-th chunk's first ID.
-    Arrow { chunks: Vec<Chunk>, starts: Vec<usize>, len: usize },
+    Arrow {
+        chunks: Vec<Chunk>,
+        starts: Vec<usize>,
+        len: usize,
+    },
+}
+
+/// IDs in one string; `ends[i]` is where the i-th ends.
+#[derive(Clone, Default)]
+struct Text {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Text {
+    fn push(&mut self, id: &str) {
+        self.text.push_str(id);
+        self.ends.push(self.text.len());
+    }
+
+    fn get(&self, index: usize) -> &str {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        &self.text[start..self.ends[index]]
+    }
 }
 
 #[derive(Clone)]
@@ -197,7 +219,7 @@ impl Column {
     /// How many IDs the column has.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Storage::Text { ends, .. } => ends.len(),
+            Storage::Text(text) => text.ends.len(),
             Storage::Arrow { len, .. } => *len,
         }
     }
@@ -213,10 +235,7 @@ impl Column {
     /// When `index` is not below [`len`](Self::len).
     pub fn get(&self, index: usize) -> &str {
         match &self.0 {
-            Storage::Text { text, ends } => {
-                let start = if index == 0 { 0 } else { ends[index - 1] };
-                &text[start..ends[index]]
-            }
+            Storage::Text(text) => text.get(index),
             Storage::Arrow { chunks, starts, .. } => {
                 let chunk = starts.partition_point(|&start| start <= index) - 1;
                 chunks[chunk].value(index - starts[chunk])
@@ -303,14 +322,13 @@ fn dictionary_chunk_of<K: ArrowDictionaryKeyType>(
 pub struct ColumnBuilder {
     parameter: &'static str,
     single: bool,
-    text: String,
-    ends: Vec<usize>,
+    ids: Text,
 }
 
 impl ColumnBuilder {
     /// An empty column; `parameter` is its name, for messages.
     pub fn new(parameter: &'static str) -> Self {
-        Self { parameter, single: false, text: String::new(), ends: Vec::new() }
+        Self { parameter, single: false, ids: Text::default() }
     }
 
     /// A parameter that is one ID, not a column.
@@ -324,21 +342,20 @@ impl ColumnBuilder {
     /// [`IdError::Empty`] or [`IdError::Blank`].
     pub fn push(&mut self, id: &str) -> Result<(), IdError> {
         validate(self.place(), id)?;
-        self.text.push_str(id);
-        self.ends.push(self.text.len());
+        self.ids.push(id);
         Ok(())
     }
 
     /// Where the next ID will stand.
     pub fn place(&self) -> Place {
-        Place { parameter: self.parameter, index: (!self.single).then_some(self.ends.len()) }
+        Place { parameter: self.parameter, index: (!self.single).then_some(self.ids.ends.len()) }
     }
 
     /// The column.
     pub fn finish(mut self) -> Column {
-        self.text.shrink_to_fit();
-        self.ends.shrink_to_fit();
-        Column(Storage::Text { text: self.text, ends: self.ends })
+        self.ids.text.shrink_to_fit();
+        self.ids.ends.shrink_to_fit();
+        Column(Storage::Text(self.ids))
     }
 }
 
@@ -384,12 +401,29 @@ impl Targets {
         Self::new(input_ids, None)
     }
 
+    /// The pairs of several calls as those of one, in their order.
+    pub fn joined<'a>(calls: impl IntoIterator<Item = &'a Self>) -> Self {
+        let (mut input_ids, mut annotation_ids) = (Text::default(), Text::default());
+        for call in calls {
+            for target in (0..call.len()).map(|index| call.get(index)) {
+                input_ids.push(target.input_id);
+                annotation_ids.push(target.annotation_id.unwrap_or_default());
+            }
+        }
+        let (input_ids, annotation_ids) =
+            (Column(Storage::Text(input_ids)), Column(Storage::Text(annotation_ids)));
+        Self { input_ids, annotation_ids: Some(annotation_ids), distinct: None }.without_repeats()
+    }
+
     fn new(input_ids: Column, annotation_ids: Option<Column>) -> Result<Self, IdError> {
         let count = input_ids.len();
-        let count = u32::try_from(count).map_err(|_| IdError::TooMany { count })?;
-        let mut targets = Self { input_ids, annotation_ids, distinct: None };
-        targets.distinct = targets.first_mentions(count);
-        Ok(targets)
+        u32::try_from(count).map_err(|_| IdError::TooMany { count })?;
+        Ok(Self { input_ids, annotation_ids, distinct: None }.without_repeats())
+    }
+
+    fn without_repeats(mut self) -> Self {
+        self.distinct = self.first_mentions(self.input_ids.len() as u32);
+        self
     }
 
     fn first_mentions(&self, count: u32) -> Option<Vec<u32>> {

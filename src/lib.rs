@@ -20,3 +20,7 @@ pub mod ids;
 mod python;
 pub mod report;
 pub mod wire;
+
+/// The name under which the client logs: DEBUG what became of single requests, INFO the counts of a call for
+/// many, WARNING a pace that the service made it lower. Never a credential.
+pub const LOGGER: &str = "clarifai_annotations";

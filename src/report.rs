@@ -52,39 +52,81 @@ pub struct Requests {
 
 /// The outcomes while a run is under way. Each ID has exactly one at every moment: [`Outcome::Unsent`] at
 /// first, [`Outcome::Unknown`] from when it is sent until its answer is understood.
+///
+/// It takes a byte for each ID, and four more once there was an error.
 #[derive(Debug)]
 pub struct Ledger {
     outcomes: Vec<Outcome>,
-    errors: Vec<(u32, Arc<Error>)>,
+    counts: [usize; Outcome::ALL.len()],
+    errors: Errors,
     stopped_by: Option<Arc<Error>>,
     /// Requests of the run so far.
     pub requests: Requests,
 }
 
+/// The latest error of each ID.
+#[derive(Debug, Clone, Default)]
+struct Errors {
+    /// For each ID 0, or the place of its error in `kept`, from 1; empty before the first error.
+    of: Vec<u32>,
+    kept: Vec<Arc<Error>>,
+}
+
+impl Errors {
+    fn note(&mut self, ids: &[u32], count: usize, error: &Arc<Error>) {
+        if self.of.is_empty() {
+            self.of = vec![0; count];
+        }
+        if !self.kept.last().is_some_and(|last| Arc::ptr_eq(last, error)) {
+            self.kept.push(Arc::clone(error));
+        }
+        for &id in ids {
+            self.of[id as usize] = self.kept.len() as u32;
+        }
+    }
+
+    fn get(&self, id: usize) -> Option<&Arc<Error>> {
+        let place = self.of.get(id)?.checked_sub(1)?;
+        self.kept.get(place as usize)
+    }
+}
+
 impl Ledger {
     /// A ledger for `count` IDs, none of them sent.
     pub fn new(count: usize) -> Self {
+        let mut counts = [0; Outcome::ALL.len()];
+        counts[Outcome::Unsent as usize] = count;
         Self {
             outcomes: vec![Outcome::Unsent; count],
-            errors: Vec::new(),
+            counts,
+            errors: Errors::default(),
             stopped_by: None,
             requests: Requests::default(),
         }
     }
 
-    /// These IDs are about to leave. From here on their fate is unknown until it is settled.
+    /// A request leaves that deletes these IDs, none if it is a list. From here on their fate is unknown until
+    /// it is settled.
     pub fn sent(&mut self, ids: &[u32]) {
+        self.requests.sent += 1;
         self.settle(ids, Outcome::Unknown, None);
     }
 
     /// What became of these IDs, and the error behind it, if any.
     pub fn settle(&mut self, ids: &[u32], outcome: Outcome, error: Option<&Arc<Error>>) {
         for &id in ids {
-            self.outcomes[id as usize] = outcome;
-            if let Some(error) = error {
-                self.errors.push((id, Arc::clone(error)));
-            }
+            let before = std::mem::replace(&mut self.outcomes[id as usize], outcome);
+            self.counts[before as usize] -= 1;
         }
+        self.counts[outcome as usize] += ids.len();
+        if let Some(error) = error {
+            self.errors.note(ids, self.outcomes.len(), error);
+        }
+    }
+
+    /// How many IDs have this outcome by now.
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.counts[outcome as usize]
     }
 
     /// The run ends here: nothing more may be sent. The first cause stands.
@@ -97,18 +139,20 @@ impl Ledger {
         self.stopped_by.as_ref()
     }
 
-    /// Closes the ledger.
-    pub fn into_report(mut self, elapsed: Duration) -> Report {
-        // The latest error of an ID is the one that decided its outcome.
-        self.errors.reverse();
-        self.errors.sort_by_key(|(id, _)| *id);
-        self.errors.dedup_by_key(|(id, _)| *id);
-        let failures = self.outcomes.iter().enumerate().filter(|(_, outcome)| **outcome != Outcome::Deleted);
+    /// Closes the ledger; its counts can still be read.
+    pub fn close(&mut self, elapsed: Duration) -> Report {
+        let mut before = 0;
+        let ranks = self.outcomes.chunks(BLOCK).map(|block| {
+            let rank = before;
+            before += block.iter().filter(|outcome| **outcome != Outcome::Deleted).count() as u32;
+            rank
+        });
         Report {
-            failures: failures.map(|(id, _)| id as u32).collect(),
-            outcomes: self.outcomes,
-            errors: self.errors,
-            stopped_by: self.stopped_by,
+            ranks: ranks.collect(),
+            outcomes: std::mem::take(&mut self.outcomes),
+            counts: self.counts,
+            errors: std::mem::take(&mut self.errors),
+            stopped_by: self.stopped_by.clone(),
             requests: self.requests,
             elapsed,
         }
@@ -119,14 +163,19 @@ impl Ledger {
 #[derive(Debug, Clone)]
 pub struct Report {
     outcomes: Vec<Outcome>,
-    failures: Vec<u32>,
-    errors: Vec<(u32, Arc<Error>)>,
+    counts: [usize; Outcome::ALL.len()],
+    /// How many failures come before each block of outcomes.
+    ranks: Vec<u32>,
+    errors: Errors,
     stopped_by: Option<Arc<Error>>,
     /// Requests of the run.
     pub requests: Requests,
     /// From the first step of the run to its last.
     pub elapsed: Duration,
 }
+
+/// Outcomes between two ranks: so many are looked through for one failure.
+const BLOCK: usize = 256;
 
 impl Report {
     /// How many different IDs the call named. The counts of all outcomes add up to it.
@@ -136,10 +185,7 @@ impl Report {
 
     /// How many IDs have this outcome.
     pub fn count(&self, outcome: Outcome) -> usize {
-        match outcome {
-            Outcome::Deleted => self.outcomes.len() - self.failures.len(),
-            other => self.failures.iter().filter(|&&id| self.outcomes[id as usize] == other).count(),
-        }
+        self.counts[outcome as usize]
     }
 
     /// The outcome of one ID.
@@ -150,9 +196,16 @@ impl Report {
         self.outcomes[id]
     }
 
-    /// Every ID that is not deleted, in the call's order.
-    pub fn failures(&self) -> &[u32] {
-        &self.failures
+    /// How many IDs are not deleted.
+    pub fn failures(&self) -> usize {
+        self.requested() - self.count(Outcome::Deleted)
+    }
+
+    /// The `index`-th ID that is not deleted, in the call's order.
+    pub fn failure(&self, index: usize) -> Option<usize> {
+        let block = self.ranks.partition_point(|&rank| rank as usize <= index).checked_sub(1)?;
+        let failed = |id: &usize| self.outcomes[*id] != Outcome::Deleted;
+        (block * BLOCK..self.requested()).filter(failed).nth(index - self.ranks[block] as usize)
     }
 
     /// The error that decided an ID's outcome; for one that was never sent, what stopped the run.
@@ -160,15 +213,28 @@ impl Report {
         if self.outcomes[id] == Outcome::Deleted {
             return None;
         }
-        match self.errors.binary_search_by_key(&(id as u32), |(id, _)| *id) {
-            Ok(found) => Some(&self.errors[found].1),
-            Err(_) => self.stopped_by.as_ref(),
-        }
+        self.errors.get(id).or(self.stopped_by.as_ref())
     }
 
     /// What ended the run before all was sent, if anything did.
     pub fn stopped_by(&self) -> Option<&Arc<Error>> {
         self.stopped_by.as_ref()
+    }
+
+    /// The counts in a line: every outcome there is, then the requests.
+    pub fn summary(&self) -> String {
+        let named = Outcome::ALL.iter().filter(|outcome| self.count(**outcome) > 0);
+        let mut counts: Vec<_> =
+            named.map(|outcome| format!("{} {}", self.count(*outcome), outcome.name())).collect();
+        if counts.is_empty() {
+            counts.push("nothing to delete".into());
+        }
+        let Requests { sent, retries, throttled } = self.requests;
+        format!(
+            "{} ({sent} requests, {retries} retries, {throttled} throttled) in {:.2} s",
+            counts.join(", "),
+            self.elapsed.as_secs_f64()
+        )
     }
 }
 
@@ -185,7 +251,7 @@ mod tests {
         let mut ledger = Ledger::new(3);
         ledger.sent(&[0, 1]);
         ledger.settle(&[0], Outcome::Deleted, None);
-        let report = ledger.into_report(Duration::ZERO);
+        let report = ledger.close(Duration::ZERO);
         assert_eq!(Outcome::ALL.map(|outcome| report.count(outcome)), [1, 0, 0, 1, 1]);
     }
 
@@ -195,14 +261,34 @@ mod tests {
         let mut ledger = Ledger::new(1);
         ledger.settle(&[0], Outcome::Failed, Some(&closed()));
         ledger.settle(&[0], Outcome::Failed, Some(&latest));
-        assert_eq!(ledger.into_report(Duration::ZERO).error(0), Some(&latest));
+        assert_eq!(ledger.close(Duration::ZERO).error(0), Some(&latest));
     }
 
     #[test]
     fn an_id_that_was_never_sent_has_the_error_that_stopped_the_run() {
         let mut ledger = Ledger::new(1);
         ledger.stop(closed());
-        assert_eq!(ledger.into_report(Duration::ZERO).error(0), Some(&closed()));
+        assert_eq!(ledger.close(Duration::ZERO).error(0), Some(&closed()));
+    }
+
+    #[test]
+    fn failures_are_found_by_their_rank_wherever_they_stand() {
+        let failed: Vec<u32> = (0..2000).filter(|id| id % 7 == 0 || (500..900).contains(id)).collect();
+        let mut ledger = Ledger::new(2000);
+        ledger.settle(&(0..2000).collect::<Vec<_>>(), Outcome::Deleted, None);
+        ledger.settle(&failed, Outcome::Failed, Some(&closed()));
+        let report = ledger.close(Duration::ZERO);
+        let found: Vec<_> = (0..=report.failures()).map_while(|index| report.failure(index)).collect();
+        assert_eq!(found, failed.iter().map(|&id| id as usize).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_summary_names_what_there_is_and_the_requests() {
+        let mut ledger = Ledger::new(3);
+        ledger.settle(&[0, 1], Outcome::Deleted, None);
+        ledger.requests.sent = 1;
+        let summary = ledger.close(Duration::from_millis(1500)).summary();
+        assert_eq!(summary, "2 deleted, 1 unsent (1 requests, 0 retries, 0 throttled) in 1.50 s");
     }
 
     #[test]
@@ -210,6 +296,6 @@ mod tests {
         let mut ledger = Ledger::new(1);
         ledger.settle(&[0], Outcome::Unknown, Some(&closed()));
         ledger.settle(&[0], Outcome::Deleted, None);
-        assert_eq!(ledger.into_report(Duration::ZERO).error(0), None);
+        assert_eq!(ledger.close(Duration::ZERO).error(0), None);
     }
 }

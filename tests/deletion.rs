@@ -1,10 +1,10 @@
 //! The client against the emulator, over the wire: what is gone afterwards, and what the report says.
 #![allow(clippy::unwrap_used, reason = "clippy's own exception covers only functions marked as tests")]
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use clarifai_annotations::{
-    client::Client,
+    client::{Call, Client},
     config::{Arguments, Limits, Settings},
     emulator::{Conduct, Emulator, Fault, FaultKind, MissingPair, MissingSingle, Options, Undocumented},
     ids::{Column, ColumnBuilder, Targets},
@@ -38,13 +38,17 @@ fn column<'a>(ids: impl IntoIterator<Item = &'a String>) -> Column {
     column.finish()
 }
 
-fn pairs(named: &[Pair]) -> Targets {
-    Targets::pairs(column(named.iter().map(|pair| &pair.0)), column(named.iter().map(|pair| &pair.1)))
-        .unwrap()
+fn pairs(named: &[Pair]) -> Arc<Targets> {
+    let (input_ids, annotation_ids) = (named.iter().map(|pair| &pair.0), named.iter().map(|pair| &pair.1));
+    Arc::new(Targets::pairs(column(input_ids), column(annotation_ids)).unwrap())
 }
 
-fn inputs(named: &[String]) -> Targets {
-    Targets::inputs(column(named)).unwrap()
+fn inputs(named: &[String]) -> Arc<Targets> {
+    Arc::new(Targets::inputs(column(named)).unwrap())
+}
+
+fn delete(client: &Client, targets: &Arc<Targets>) -> Report {
+    block(client.delete(&Call::new(Arc::clone(targets), None))).unwrap()
 }
 
 fn emulator_with(there: &BTreeSet<Pair>) -> Emulator {
@@ -94,7 +98,7 @@ proptest! {
         let there: BTreeSet<_> = there.into_iter().collect();
         let emulator = emulator_with(&there);
         let targets = pairs(&named);
-        let report = block(client_of(&emulator, batch_size).delete(&targets, None)).unwrap();
+        let report = delete(&client_of(&emulator, batch_size), &targets);
 
         let asked: BTreeSet<_> = named.iter().cloned().collect();
         prop_assert_eq!(left(&emulator), there.difference(&asked).cloned().collect());
@@ -115,7 +119,7 @@ proptest! {
         let there: BTreeSet<_> = there.into_iter().collect();
         let emulator = emulator_with(&there);
         let targets = inputs(&named);
-        let report = block(client_of(&emulator, batch_size).delete(&targets, None)).unwrap();
+        let report = delete(&client_of(&emulator, batch_size), &targets);
 
         prop_assert_eq!(left(&emulator), there.iter().filter(|pair| !named.contains(&pair.0)).cloned().collect());
         for index in 0..targets.len() {
@@ -131,7 +135,7 @@ proptest! {
         there in some_pairs(30), named in some_pairs(20), batch_size in 1usize..6,
     ) {
         let emulator = emulator_with(&there.into_iter().collect());
-        block(client_of(&emulator, batch_size).delete(&pairs(&named), None)).unwrap();
+        delete(&client_of(&emulator, batch_size), &pairs(&named));
         let asked: BTreeSet<_> = named.into_iter().collect();
         for request in emulator.requests() {
             prop_assert!(!request.ids.is_empty());
@@ -204,7 +208,7 @@ proptest! {
             emulator.lock("me", "cats", input_id, annotation_id);
         }
         let targets = pairs(&named);
-        let report = block(client_with(&emulator, hurried(batch_size)).delete(&targets, None)).unwrap();
+        let report = delete(&client_with(&emulator, hurried(batch_size)), &targets);
 
         let asked: BTreeSet<_> = named.iter().cloned().collect();
         let left = left(&emulator);
@@ -239,7 +243,7 @@ proptest! {
         let there: BTreeSet<_> = there.into_iter().collect();
         let emulator = misbehaving_emulator_with(&there, conduct);
         let targets = inputs(&named);
-        let report = block(client_with(&emulator, hurried(batch_size)).delete(&targets, None)).unwrap();
+        let report = delete(&client_with(&emulator, hurried(batch_size)), &targets);
 
         let left = left(&emulator);
         for pair in there.difference(&left) {
@@ -263,7 +267,7 @@ proptest! {
 fn a_refused_batch_costs_three_requests() {
     let emulator = emulator_with(&(0..127).map(|n| ("p".to_owned(), format!("a{n}"))).collect());
     let named: Vec<_> = (0..128).map(|n| ("p".to_owned(), format!("a{n}"))).collect();
-    let report = block(client_of(&emulator, 128).delete(&pairs(&named), None)).unwrap();
+    let report = delete(&client_of(&emulator, 128), &pairs(&named));
     assert_eq!((counted(&report), report.requests.sent), ([127, 1, 0, 0, 0], 3));
 }
 
@@ -271,7 +275,7 @@ fn a_refused_batch_costs_three_requests() {
 fn an_emulator_may_be_stopped_twice_and_with_a_connection_open() {
     let emulator = emulator_with(&BTreeSet::from([("p".into(), "a".into())]));
     let client = client_of(&emulator, 128);
-    block(client.delete(&pairs(&[("p".into(), "a".into())]), None)).unwrap();
+    delete(&client, &pairs(&[("p".into(), "a".into())]));
     emulator.stop();
     emulator.stop();
 }
@@ -291,7 +295,7 @@ fn a_failure_that_tells_nothing_is_worth_one_more_try() {
     let pair = ("p".to_owned(), "a".to_owned());
     let emulator = emulator_with(&BTreeSet::from([pair.clone()]));
     emulator.inject([Fault { kind: FaultKind::Status(99009), methods: Vec::new() }]);
-    let report = block(client_with(&emulator, hurried(128)).delete(&pairs(&[pair]), None)).unwrap();
+    let report = delete(&client_with(&emulator, hurried(128)), &pairs(&[pair]));
     assert_eq!(report.outcome(0), Outcome::Deleted);
 }
 
@@ -299,7 +303,7 @@ fn a_failure_that_tells_nothing_is_worth_one_more_try() {
 fn a_late_list_after_a_mixed_answer_makes_no_deleted_pair_a_failure() {
     let named = [("p".to_owned(), "a".to_owned()), ("p".to_owned(), "missing".to_owned())];
     let emulator = misbehaving_emulator_with(&BTreeSet::from([named[0].clone()]), lagging());
-    let report = block(client_with(&emulator, hurried(128)).delete(&pairs(&named), None)).unwrap();
+    let report = delete(&client_with(&emulator, hurried(128)), &pairs(&named));
     assert_eq!((report.outcome(0), report.count(Outcome::Failed)), (Outcome::Deleted, 0));
 }
 
@@ -310,7 +314,7 @@ fn a_list_that_stays_late_leaves_an_outcome_unknown_rather_than_failed() {
     conduct.undocumented.visible_after = Duration::from_secs(3600);
     let emulator = misbehaving_emulator_with(&BTreeSet::from([pair.clone()]), conduct);
     emulator.inject([Fault { kind: FaultKind::DroppedAfter, methods: Vec::new() }]);
-    let report = block(client_with(&emulator, hurried(128)).delete(&pairs(&[pair]), None)).unwrap();
+    let report = delete(&client_with(&emulator, hurried(128)), &pairs(&[pair]));
     assert_eq!(report.outcome(0), Outcome::Unknown);
 }
 
@@ -318,7 +322,7 @@ fn a_list_that_stays_late_leaves_an_outcome_unknown_rather_than_failed() {
 fn a_late_list_after_a_deletion_that_broke_off_makes_no_cleared_input_a_failure() {
     let emulator = misbehaving_emulator_with(&BTreeSet::from([("p".into(), "a".into())]), lagging());
     emulator.inject([Fault { kind: FaultKind::Partial(1), methods: Vec::new() }]);
-    let report = block(client_with(&emulator, hurried(128)).delete(&inputs(&["p".into()]), None)).unwrap();
+    let report = delete(&client_with(&emulator, hurried(128)), &inputs(&["p".into()]));
     assert_eq!(report.outcome(0), Outcome::Deleted);
 }
 
@@ -330,7 +334,7 @@ fn culprits_that_are_refused_for_good_cost_no_more_requests_than_promised() {
         for n in 0..culprits {
             emulator.lock("me", "cats", "p", &format!("a{}", n * 23));
         }
-        let report = block(client_of(&emulator, 128).delete(&pairs(&named), None)).unwrap();
+        let report = delete(&client_of(&emulator, 128), &pairs(&named));
         assert_eq!(counted(&report), [128 - culprits, 0, culprits, 0, 0]);
         let most = 2 * culprits * 7 + 3;
         assert!(report.requests.sent as usize <= most, "{} requests, promised {most}", report.requests.sent);

@@ -1,7 +1,7 @@
 """The native half of clarifai_annotations: the reference of what it offers."""
 
 from asyncio import Future
-from collections.abc import Awaitable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,8 @@ __all__ = [
     "Failure",
     "Failures",
     "Fault",
+    "Inbox",
+    "Progress",
     "RecordedRequest",
     "StoredAnnotation",
     "__version__",
@@ -43,6 +45,8 @@ class _ArrowArray(Protocol):
 # A column of IDs: a list, tuple or any iterable of str, a numpy array, a pandas Series or Index, or anything
 # that exports an Arrow string column. A bare str is one too for a type checker; it is refused at run time.
 _IdColumn: TypeAlias = Iterable[str] | _ArrowStream | _ArrowArray
+# True shows a bar; a callable is told how far the call is.
+_Progress: TypeAlias = bool | Callable[[Progress], object]
 _OnFailure: TypeAlias = Literal["raise", "report"]
 _Outcome: TypeAlias = Literal["absent", "failed", "unknown", "unsent"]
 
@@ -55,6 +59,9 @@ def delete_annotation(
     client: Client | None = None,
 ) -> None:
     """Delete one annotation.
+
+    One that comes alone is sent at once. Those that come meanwhile, from other threads or tasks,
+    share the next requests; each gets its own outcome.
 
     Args:
         input_id: ID of the input that the annotation is on.
@@ -94,7 +101,9 @@ def delete_annotation_async(
     """Delete one annotation; the awaitable twin of `delete_annotation`.
 
     Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs. Cancelling it cancels its request.
+    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
+    `asyncio.CancelledError` comes when an answer on its way is in, two seconds later at most.
+    Those that are awaited together share requests, as far as they are for one app.
 
     Example:
         >>> await delete_annotation_async("photo-1", "box-7")
@@ -107,6 +116,7 @@ def delete_annotations(
     *,
     missing_ok: bool = False,
     on_failure: _OnFailure = "raise",
+    progress: _Progress = False,
     timeout: float | None = None,
     client: Client | None = None,
 ) -> DeleteReport:
@@ -122,6 +132,9 @@ def delete_annotations(
         missing_ok: Whether annotations that are not there are no failures.
         on_failure: ``"raise"`` raises when not everything was deleted, after everything was
             attempted; ``"report"`` returns the report.
+        progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
+            times a second, in the calling thread or the event loop; the last has ``finished`` set.
+            An exception that it raises stops the run and is raised.
         timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
             sent, and answers on their way are awaited for two seconds more.
         client: The client to use; ``None`` for the one that the functions share.
@@ -140,6 +153,8 @@ def delete_annotations(
         NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
         TransportError: The service cannot be reached, and the run stopped; ``.report``.
         DeadlineError: ``timeout`` is over; ``.report``.
+        KeyboardInterrupt: Ctrl-C. Nothing more was sent, answers on their way were awaited for two
+            seconds, and the counts are in the log; ``.report``.
 
     Example:
         >>> report = delete_annotations(["photo-1", "photo-2"], ["box-7", "box-9"])
@@ -154,13 +169,16 @@ def delete_annotations_async(
     *,
     missing_ok: bool = False,
     on_failure: _OnFailure = "raise",
+    progress: _Progress = False,
     timeout: float | None = None,
     client: Client | None = None,
 ) -> Future[DeleteReport]:
     """Delete many annotations in pairs; the awaitable twin of `delete_annotations`.
 
     Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
+    `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most,
+    and the counts go to the log.
 
     Example:
         >>> report = await delete_annotations_async(["photo-1"], ["box-7"])
@@ -171,6 +189,7 @@ def delete_input_annotations(
     input_ids: _IdColumn,
     *,
     on_failure: _OnFailure = "raise",
+    progress: _Progress = False,
     timeout: float | None = None,
     client: Client | None = None,
 ) -> DeleteReport:
@@ -183,6 +202,9 @@ def delete_input_annotations(
             pandas Series or Index, or anything that exports an Arrow string column.
         on_failure: ``"raise"`` raises when not everything was deleted, after everything was
             attempted; ``"report"`` returns the report.
+        progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
+            times a second, in the calling thread or the event loop; the last has ``finished`` set.
+            An exception that it raises stops the run and is raised.
         timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
             sent, and answers on their way are awaited for two seconds more.
         client: The client to use; ``None`` for the one that the functions share.
@@ -200,6 +222,8 @@ def delete_input_annotations(
         NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
         TransportError: The service cannot be reached, and the run stopped; ``.report``.
         DeadlineError: ``timeout`` is over; ``.report``.
+        KeyboardInterrupt: Ctrl-C. Nothing more was sent, answers on their way were awaited for two
+            seconds, and the counts are in the log; ``.report``.
 
     Example:
         >>> report = delete_input_annotations(["photo-1", "photo-2"])
@@ -210,13 +234,16 @@ def delete_input_annotations_async(
     input_ids: _IdColumn,
     *,
     on_failure: _OnFailure = "raise",
+    progress: _Progress = False,
     timeout: float | None = None,
     client: Client | None = None,
 ) -> Future[DeleteReport]:
     """Delete every annotation of some inputs; the awaitable twin of `delete_input_annotations`.
 
     Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
+    `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most,
+    and the counts go to the log.
 
     Example:
         >>> report = await delete_input_annotations_async(["photo-1"])
@@ -313,6 +340,7 @@ class Client:
         *,
         missing_ok: bool = False,
         on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
         timeout: float | None = None,
     ) -> DeleteReport:
         """Delete many annotations in pairs, as the function `delete_annotations` does."""
@@ -324,17 +352,28 @@ class Client:
         *,
         missing_ok: bool = False,
         on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
         timeout: float | None = None,
     ) -> Future[DeleteReport]:
         """Delete many annotations in pairs, as the function `delete_annotations_async` does."""
 
     def delete_input_annotations(
-        self, input_ids: _IdColumn, *, on_failure: _OnFailure = "raise", timeout: float | None = None
+        self,
+        input_ids: _IdColumn,
+        *,
+        on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
+        timeout: float | None = None,
     ) -> DeleteReport:
         """Delete every annotation of some inputs, as the function `delete_input_annotations` does."""
 
     def delete_input_annotations_async(
-        self, input_ids: _IdColumn, *, on_failure: _OnFailure = "raise", timeout: float | None = None
+        self,
+        input_ids: _IdColumn,
+        *,
+        on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
+        timeout: float | None = None,
     ) -> Future[DeleteReport]:
         """Delete every annotation of some inputs, as `delete_input_annotations_async` does."""
 
@@ -414,6 +453,78 @@ class DeleteReport:
     def _repr_html_(self) -> str: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
     def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
+
+@final
+class Progress:
+    """How far a call for many is.
+
+    ``deleted``, ``absent``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``. What was
+    turned away and is tried again may count as failed or unsent for a while.
+    """
+
+    @property
+    def requested(self) -> int:
+        """Different IDs that the call named: pairs, or inputs."""
+
+    @property
+    def done(self) -> int:
+        """IDs with an outcome: deleted, absent or failed."""
+
+    @property
+    def deleted(self) -> int:
+        """Deleted so far."""
+
+    @property
+    def absent(self) -> int:
+        """Not there."""
+
+    @property
+    def failed(self) -> int:
+        """Refused so far."""
+
+    @property
+    def unknown(self) -> int:
+        """Under way, or without a clear answer yet."""
+
+    @property
+    def unsent(self) -> int:
+        """Not sent yet."""
+
+    @property
+    def requests(self) -> int:
+        """Requests so far."""
+
+    @property
+    def retries(self) -> int:
+        """Of these, the ones that repeat something that failed."""
+
+    @property
+    def throttled(self) -> int:
+        """Of these, the ones that the service answered with "too many requests"."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the call began."""
+
+    @property
+    def rate(self) -> float:
+        """IDs done in a second, on average."""
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds that the rest will take at this rate; ``None`` before anything is done."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the call has ended: then this is the last."""
+
+@final
+class Inbox:
+    """What has arrived for an event loop, from any thread. It must not hold the loop, which holds it."""
+
+    def __new__(cls) -> Self: ...
+    def __call__(self) -> None:
+        """Called by the event loop: hands over all that has arrived."""
 
 @final
 class Failures:

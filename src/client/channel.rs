@@ -13,9 +13,10 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint},
 };
 
+use super::quota::Turn;
 use crate::{
     config::{ConfigurationError, Credential, Settings},
-    error::{Error, Status},
+    error::{Error, Kind, Status},
     wire::{self, StatusCode, api, status_name},
 };
 
@@ -74,29 +75,39 @@ impl Channel {
         *self.connection() = Connection::Closed;
     }
 
-    /// `DeleteAnnotation`.
-    pub async fn delete_annotation(&self, request: api::DeleteAnnotationRequest) -> Result<(), Error> {
+    /// `DeleteAnnotation`. Like every request it takes a turn, and tells the quota how it was answered.
+    pub async fn delete_annotation(
+        &self,
+        turn: Turn,
+        request: api::DeleteAnnotationRequest,
+    ) -> Result<(), Error> {
         let mut stub = self.stub()?;
-        let answer = self.answer(stub.delete_annotation(self.request(request))).await?;
-        succeeded(answer.status)
+        let answer = self.answer(stub.delete_annotation(self.request(request))).await;
+        answered(turn, answer.and_then(|answer| succeeded(answer.status)))
     }
 
     /// `DeleteAnnotations`.
-    pub async fn delete_annotations(&self, request: api::DeleteAnnotationsRequest) -> Result<(), Error> {
+    pub async fn delete_annotations(
+        &self,
+        turn: Turn,
+        request: api::DeleteAnnotationsRequest,
+    ) -> Result<(), Error> {
         let mut stub = self.stub()?;
-        let answer = self.answer(stub.delete_annotations(self.request(request))).await?;
-        succeeded(answer.status)
+        let answer = self.answer(stub.delete_annotations(self.request(request))).await;
+        answered(turn, answer.and_then(|answer| succeeded(answer.status)))
     }
 
     /// `ListAnnotations`: the annotations of one page, as served.
     pub async fn list_annotations(
         &self,
+        turn: Turn,
         request: api::ListAnnotationsRequest,
     ) -> Result<Vec<api::Annotation>, Error> {
         let mut stub = self.stub()?;
-        let answer = self.answer(stub.list_annotations(self.request(request))).await?;
-        succeeded(answer.status)?;
-        let parsed = answer.annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
+        let answer = self.answer(stub.list_annotations(self.request(request))).await;
+        let annotations =
+            answered(turn, answer.and_then(|answer| succeeded(answer.status).map(|()| answer.annotations)))?;
+        let parsed = annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
         parsed.map_err(|error| self.broken(&format!("an annotation in a list could not be read: {error}")))
     }
 
@@ -226,6 +237,12 @@ fn credential(credential: &Credential) -> Result<(&'static str, MetadataValue<As
     // Keeps it out of debug texts and of HTTP/2's header tables.
     value.set_sensitive(true);
     Ok((key, value))
+}
+
+fn answered<T>(turn: Turn, answer: Result<T, Error>) -> Result<T, Error> {
+    let throttled = answer.as_ref().is_err_and(|error| error.kind() == Some(Kind::Throttled));
+    turn.answered(throttled);
+    answer
 }
 
 fn succeeded(status: Option<api::status::Status>) -> Result<(), Error> {

@@ -1,72 +1,84 @@
 //! The way of a deletion, from named IDs to their outcomes:
-//! targets → batches → pace → request in flight → answer → outcomes → report.
+//! targets → batches → turn → request in flight → answer → outcomes → report.
 
-use std::{
-    pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, MutexGuard};
 
 use futures_util::{StreamExt as _, stream};
-use tokio::{
-    sync::watch,
-    time::{self, Instant},
-};
+use tokio::time;
 
 use super::{
-    Client, reconcile,
+    Client,
+    call::{Call, Stopped},
+    quota::Turn,
+    reconcile,
     retry::{self, Verdict},
 };
 use crate::{
+    LOGGER,
     error::{Error, Kind},
-    ids::Targets,
     report::{Ledger, Outcome, Report},
     wire::api::{DeleteAnnotationRequest, DeleteAnnotationsRequest},
 };
 
-/// Which request carries a deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// `DeleteAnnotation`: a single pair.
-    One,
-    /// `DeleteAnnotations`: up to 128 pairs or inputs.
-    Many,
+/// Deletes what a call names. Batches leave one by one, each in its turn; up to `max_in_flight` of them are then
+/// settled side by side, and none waits for another's fate.
+pub(super) async fn run(client: &Client, call: &Call) -> Report {
+    let run = Run { client, call, form: Form::Many };
+    let limits = &client.settings.limits;
+    let batches = batches(call.targets().len(), limits.batch_size);
+    let departures = stream::unfold(batches, |mut batches| async {
+        let batch = batches.next()?;
+        let turn = run.turn().await.ok()?;
+        Some(((batch, turn), batches))
+    });
+    let all = departures.for_each_concurrent(limits.max_in_flight, |(batch, turn)| run.settle(batch, turn));
+    call.drive(all).await;
+    let report = call.close();
+    log_summary(&report);
+    report
 }
 
-/// When the time of a call is over, answers that are on their way are awaited for so long: their outcomes are
-/// true then, instead of unknown.
-const GRACE: Duration = Duration::from_secs(2);
-
-/// Deletes what `targets` names. Batches go out side by side, up to `max_in_flight`, and none waits for
-/// another's fate. When `timeout` is over, nothing more is sent.
-pub(super) async fn run(client: &Client, targets: &Targets, form: Form, timeout: Option<Duration>) -> Report {
-    let started = Instant::now();
-    let ledger = Mutex::new(Ledger::new(targets.len()));
-    let run = Run { client, targets, form, ledger, stopped: watch::Sender::new(false) };
-    let limits = &client.settings.limits;
-
-    let batches = stream::iter(batches(targets.len(), limits.batch_size));
-    let all = batches.for_each_concurrent(limits.max_in_flight, |batch| run.settle(batch));
-    match timeout {
-        None => all.await,
-        Some(timeout) => run.within(timeout, all).await,
-    }
-    let ledger = run.ledger.into_inner().unwrap_or_else(PoisonError::into_inner);
-    ledger.into_report(started.elapsed())
+/// Deletes the pairs of a call that go in one request; a single one by the method for one.
+pub(super) async fn run_at_once(client: &Client, call: &Call, turn: Option<Turn>) {
+    let count = call.targets().len() as u32;
+    let run = Run { client, call, form: if count == 1 { Form::One } else { Form::Many } };
+    let work = async {
+        let turn = match turn {
+            Some(turn) => Ok(turn),
+            None => run.turn().await,
+        };
+        if let Ok(turn) = turn {
+            run.settle((0..count).collect(), turn).await;
+        }
+    };
+    call.drive(work).await;
 }
 
 fn batches(count: usize, size: usize) -> impl Iterator<Item = Vec<u32>> {
     (0..count).step_by(size).map(move |start| (start as u32..count.min(start + size) as u32).collect())
 }
 
-/// One call under way.
+fn log_summary(report: &Report) {
+    match report.stopped_by() {
+        Some(cause) => log::info!(target: LOGGER, "{}: {cause}", report.summary()),
+        None => log::info!(target: LOGGER, "{}", report.summary()),
+    }
+}
+
+/// Which request carries a deletion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// `DeleteAnnotation`: a single pair.
+    One,
+    /// `DeleteAnnotations`: up to 128 pairs or inputs.
+    Many,
+}
+
+/// One call on its way.
 pub(super) struct Run<'a> {
     pub client: &'a Client,
-    pub targets: &'a Targets,
+    pub call: &'a Call,
     form: Form,
-    ledger: Mutex<Ledger>,
-    /// Becomes true when nothing more may be sent.
-    stopped: watch::Sender<bool>,
 }
 
 /// Why a request brought no success.
@@ -77,83 +89,79 @@ pub(super) enum Setback {
     Failed(Arc<Error>),
 }
 
+impl From<Stopped> for Setback {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<Error> for Setback {
+    fn from(error: Error) -> Self {
+        Self::Failed(Arc::new(error))
+    }
+}
+
 impl Run<'_> {
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+        self.call.ledger()
     }
 
-    /// Lets the work go on until `timeout` is over; then nothing more is sent, and what is on its way may arrive.
-    async fn within(&self, timeout: Duration, work: impl Future<Output = ()>) {
-        let mut work = pin!(work);
-        if time::timeout(timeout, &mut work).await.is_err() {
-            let message = format!("the call was not done within {} s (timeout)", timeout.as_secs_f64());
-            self.stop(Arc::new(Error::Deadline { message }));
-            // What is still open after that stays as the ledger has it.
-            let _ = time::timeout(GRACE, work).await;
-        }
-    }
-
-    /// Ends the run: nothing more is sent, and nobody waits for a turn or a pause any longer.
-    pub fn stop(&self, cause: Arc<Error>) {
-        self.ledger().stop(cause);
-        self.stopped.send_replace(true);
-    }
-
-    /// Waits for something that comes before a request, unless the run is stopped.
-    pub async fn unless_stopped(&self, wait: impl Future<Output = ()>) -> Result<(), Setback> {
-        let mut stopped = self.stopped.subscribe();
-        tokio::select! {
-            biased;
-            _ = stopped.wait_for(|stopped| *stopped) => Err(Setback::Stopped),
-            () = wait => Ok(()),
-        }
+    /// Waits for the turn of a request, unless the run is stopped.
+    pub async fn turn(&self) -> Result<Turn, Stopped> {
+        self.call.unless_stopped(self.client.quota.turn()).await
     }
 
     /// Brings every ID of a batch to its outcome.
-    async fn settle(&self, batch: Vec<u32>) {
-        if let Err(Setback::Failed(error)) = self.delete(&batch).await {
+    async fn settle(&self, batch: Vec<u32>, turn: Turn) {
+        if let Err(Setback::Failed(error)) = self.delete(&batch, turn).await {
             reconcile::resolve(self, batch, error).await;
         }
     }
 
     /// Sends one deletion, again as long as it is turned away, and settles its IDs when it succeeds.
-    pub async fn delete(&self, ids: &[u32]) -> Result<(), Setback> {
-        let attempt = || async {
-            self.ledger().sent(ids);
+    pub async fn delete(&self, ids: &[u32], turn: Turn) -> Result<(), Setback> {
+        let attempt = |turn| async move {
+            let ids = self.call.sends(ids);
+            if ids.is_empty() {
+                return Err(Setback::Stopped);
+            }
+            let channel = &self.client.channel;
             let result = match self.form {
-                Form::One => self.client.channel.delete_annotation(self.single_request(ids[0])).await,
-                Form::Many => self.client.channel.delete_annotations(self.request(ids)).await,
+                Form::One => channel.delete_annotation(turn, self.single_request(ids[0])).await,
+                Form::Many => channel.delete_annotations(turn, self.request(&ids)).await,
             };
             match &result {
-                Ok(()) => self.ledger().settle(ids, Outcome::Deleted, None),
-                Err(error) if Verdict::on(error) == Verdict::TurnedAway => self.turned_away(ids, error),
+                Ok(()) => self.call.deleted(&ids),
+                Err(error) if Verdict::on(error) == Verdict::TurnedAway => self.turned_away(&ids, error),
                 Err(_) => {}
             }
-            result
+            Ok(result?)
         };
-        self.persist(attempt, |verdict| verdict == Verdict::TurnedAway).await
+        self.persist(turn, attempt, |verdict| verdict == Verdict::TurnedAway).await
     }
 
-    /// Sends a request in its turn, and again after a pause as long as its failure is `worth` that.
-    pub async fn persist<T, Attempt: Future<Output = Result<T, Error>>>(
+    /// Sends a request, and again in a later turn as long as its failure is `worth` that.
+    pub async fn persist<T, Attempt: Future<Output = Result<T, Setback>>>(
         &self,
-        attempt: impl Fn() -> Attempt,
+        mut turn: Turn,
+        attempt: impl Fn(Turn) -> Attempt,
         worth: fn(Verdict) -> bool,
     ) -> Result<T, Setback> {
         let mut tried = 0;
         loop {
-            self.unless_stopped(self.client.quota.turn()).await?;
             tried += 1;
-            self.ledger().requests.sent += 1;
-            let error = match attempt().await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            let error = match attempt(turn).await {
+                Err(Setback::Failed(error)) => error,
+                other => return other,
             };
             self.ledger().requests.throttled += u64::from(error.kind() == Some(Kind::Throttled));
             if tried >= self.client.settings.limits.max_attempts || !worth(Verdict::on(&error)) {
-                return Err(Setback::Failed(Arc::new(error)));
+                log::debug!(target: LOGGER, "a request failed: {error}");
+                return Err(Setback::Failed(error));
             }
-            self.unless_stopped(time::sleep(retry::backoff(tried + 1, &error))).await?;
+            log::debug!(target: LOGGER, "attempt {tried} of a request failed and is retried: {error}");
+            self.call.unless_stopped(time::sleep(retry::backoff(tried + 1, &error))).await?;
+            turn = self.turn().await?;
             self.ledger().requests.retries += 1;
         }
     }
@@ -168,7 +176,7 @@ impl Run<'_> {
     }
 
     fn single_request(&self, id: u32) -> DeleteAnnotationRequest {
-        let target = self.targets.get(id as usize);
+        let target = self.call.targets().get(id as usize);
         DeleteAnnotationRequest {
             user_app_id: Some(self.client.user_app_id()),
             input_id: target.input_id.into(),
@@ -185,7 +193,7 @@ impl Run<'_> {
 
     /// The annotation IDs and the input IDs that stand for these, pair by pair; of whole inputs the latter alone.
     pub fn named(&self, ids: &[u32]) -> (Vec<String>, Vec<String>) {
-        let targets = || ids.iter().map(|&id| self.targets.get(id as usize));
+        let targets = || ids.iter().map(|&id| self.call.targets().get(id as usize));
         (
             targets().filter_map(|target| target.annotation_id).map(Into::into).collect(),
             targets().map(|target| target.input_id.into()).collect(),

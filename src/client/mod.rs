@@ -1,36 +1,39 @@
 //! The client: one connection and one pace, shared by every call, thread and event loop.
 //! It knows neither Python nor the emulator.
 
+mod call;
 mod channel;
 mod dispatch;
+mod group;
 mod quota;
 mod reconcile;
 mod retry;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crate::{
     config::{ConfigurationError, Settings},
     error::Error,
-    ids::Targets,
     report::{Outcome, Report},
     wire::api::UserAppIdSet,
 };
 
+pub use call::{Call, Progress};
 use channel::Channel;
+use group::{Groups, UserApp};
 use quota::Quota;
 
 /// Deletes annotations of one app. Cheap to clone: clones share the connection and the pace.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-/// use clarifai_annotations::{client::Client, config::{Arguments, Settings}, ids::{ColumnBuilder, Targets}};
+/// use clarifai_annotations::{client::{Call, Client}, config::{Arguments, Settings}, ids::{ColumnBuilder, Targets}};
 ///
 /// let settings = Settings::resolve(Arguments::default(), &|name| std::env::var(name).ok())?;
 /// let client = Client::new(settings)?;
 /// let mut input_ids = ColumnBuilder::new("input_ids");
 /// input_ids.push("photo-1")?;
-/// let report = client.delete(&Targets::inputs(input_ids.finish())?, None).await?;
+/// let report = client.delete(&Call::new(Targets::inputs(input_ids.finish())?, None)).await?;
 /// println!("{} requests", report.requests.sent);
 /// # Ok(()) }
 /// ```
@@ -39,6 +42,8 @@ pub struct Client {
     settings: Arc<Settings>,
     channel: Arc<Channel>,
     quota: Arc<Quota>,
+    groups: Arc<Groups>,
+    user_app: Arc<UserApp>,
 }
 
 impl Client {
@@ -47,9 +52,12 @@ impl Client {
     /// # Errors
     /// [`ConfigurationError`] when the certificates cannot be read or the base is no URL.
     pub fn new(settings: Settings) -> Result<Self, ConfigurationError> {
+        let limits = &settings.limits;
         Ok(Self {
             channel: Arc::new(Channel::new(&settings)?),
-            quota: Arc::new(Quota::new(settings.limits.requests_per_second)),
+            quota: Arc::new(Quota::new(limits.requests_per_second, limits.max_in_flight)),
+            groups: Arc::default(),
+            user_app: user_app(&settings),
             settings: Arc::new(settings),
         })
     }
@@ -60,7 +68,7 @@ impl Client {
     /// [`ConfigurationError`] when an ID is empty.
     pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Result<Self, ConfigurationError> {
         let settings = self.settings.for_app(app_id, user_id)?;
-        Ok(Self { settings: Arc::new(settings), ..self.clone() })
+        Ok(Self { user_app: user_app(&settings), settings: Arc::new(settings), ..self.clone() })
     }
 
     /// The settings in force.
@@ -74,27 +82,25 @@ impl Client {
         self.channel.close();
     }
 
-    /// Deletes many: pairs, or all annotations of whole inputs. Every ID ends with an outcome in the report.
+    /// Deletes many: pairs, or all annotations of whole inputs. Every ID ends with an outcome in the report. A
+    /// call is made once: its report is of what it had not done before.
     ///
     /// # Errors
     /// [`Error::Closed`]. Whatever the service or the network does is in the report.
-    pub async fn delete(&self, targets: &Targets, timeout: Option<Duration>) -> Result<Report, Error> {
+    pub async fn delete(&self, call: &Call) -> Result<Report, Error> {
         self.channel.open()?;
-        Ok(dispatch::run(self, targets, dispatch::Form::Many, timeout).await)
+        Ok(dispatch::run(self, call).await)
     }
 
-    /// Deletes the single annotation that `targets` names, by `DeleteAnnotation`.
+    /// Deletes the single annotation that a call names. It shares a request with others that come at the same time.
+    /// When this is dropped, nothing more is sent for it.
     ///
     /// # Errors
     /// What kept it from being confirmed. One that was not there is an error too, unless `missing_ok`.
-    pub async fn delete_one(
-        &self,
-        targets: &Targets,
-        missing_ok: bool,
-        timeout: Option<Duration>,
-    ) -> Result<(), Failure> {
+    pub async fn delete_one(&self, call: &Arc<Call>, missing_ok: bool) -> Result<(), Failure> {
+        let _end = EndOnDrop(call);
         self.channel.open().map_err(|error| Failure { outcome: Outcome::Unsent, error })?;
-        let report = dispatch::run(self, targets, dispatch::Form::One, timeout).await;
+        let report = group::delete(self, call).await;
         match (report.outcome(0), report.error(0)) {
             (Outcome::Deleted, _) => Ok(()),
             (Outcome::Absent, _) if missing_ok => Ok(()),
@@ -104,7 +110,20 @@ impl Client {
     }
 
     fn user_app_id(&self) -> UserAppIdSet {
-        UserAppIdSet { user_id: self.settings.user_id.clone(), app_id: self.settings.app_id.clone() }
+        let (user_id, app_id) = UserApp::clone(&self.user_app);
+        UserAppIdSet { user_id, app_id }
+    }
+}
+
+fn user_app(settings: &Settings) -> Arc<UserApp> {
+    Arc::new((settings.user_id.clone(), settings.app_id.clone()))
+}
+
+struct EndOnDrop<'a>(&'a Call);
+
+impl Drop for EndOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.end("dropped");
     }
 }
 

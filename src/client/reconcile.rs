@@ -17,6 +17,7 @@ use super::{
     retry::{self, Verdict},
 };
 use crate::{
+    LOGGER,
     error::{Error, Kind},
     ids::Target,
     report::Outcome,
@@ -72,7 +73,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
                 (part.doubt, part.looked_at) = (true, LookedAt::Never);
                 part.unanswered += 1;
                 let pause = time::sleep(retry::backoff(part.unanswered + 1, &part.error));
-                if run.unless_stopped(pause).await.is_err() {
+                if run.call.unless_stopped(pause).await.is_err() {
                     continue;
                 }
             }
@@ -85,7 +86,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
         let carried = part.ids.len();
         let look_again = part.looks < LOOKS && part.is_said_to_be_gone();
         let must_look = part.looked_at == LookedAt::Never || look_again;
-        if must_look && run.targets.are_pairs() && !sift(run, &mut part).await {
+        if must_look && run.call.targets().are_pairs() && !sift(run, &mut part).await {
             continue;
         }
         if verdict == Verdict::Unanswered {
@@ -96,7 +97,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
             }
         } else if part.ids.len() < carried {
             open.extend(send_again(run, part).await);
-        } else if look_again && run.targets.are_pairs() {
+        } else if look_again && run.call.targets().are_pairs() {
             open.push(part);
         } else if carried == 1 && part.is_vague() && !part.tried_alone {
             part.tried_alone = true;
@@ -104,6 +105,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
         } else if carried == 1 {
             culprits.push(part);
         } else {
+            log::debug!(target: LOGGER, "a refused batch of {carried} is split in halves");
             let (first, second) = part.ids.split_at(carried / 2);
             for half in [first, second] {
                 let half = Part { ids: half.to_vec(), error: Arc::clone(&part.error), ..part };
@@ -116,11 +118,12 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
 
 /// Sends a part on its own. Comes back with it when that fails too.
 async fn send_again(run: &Run<'_>, mut part: Part) -> Option<Part> {
+    let turn = run.turn().await.ok()?;
     run.ledger().requests.retries += 1;
     if part.looked_at == LookedAt::SinceItsLastRequest {
         part.looked_at = LookedAt::BeforeItsLastRequest;
     }
-    match run.delete(&part.ids).await {
+    match run.delete(&part.ids, turn).await {
         Ok(()) | Err(Setback::Stopped) => None,
         Err(Setback::Failed(error)) => {
             part.error = error;
@@ -148,7 +151,7 @@ async fn sift(run: &Run<'_>, part: &mut Part) -> bool {
 
 /// The culprits stand alone: one list tells which of them are there still; more, where it may be late.
 async fn confirm(run: &Run<'_>, culprits: Vec<Part>) {
-    if !run.targets.are_pairs() {
+    if !run.call.targets().are_pairs() {
         for part in culprits {
             confirm_input(run, &part).await;
         }
@@ -197,7 +200,7 @@ async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
     loop {
         let request = ListAnnotationsRequest {
             user_app_id: Some(run.client.user_app_id()),
-            input_ids: vec![run.targets.get(id as usize).input_id.into()],
+            input_ids: vec![run.call.targets().get(id as usize).input_id.into()],
             list_all_annotations: true,
             page,
             per_page: PER_PAGE,
@@ -218,13 +221,13 @@ async fn pause_before_look(run: &Run<'_>, looks: u32) {
     if looks > 0 {
         let first = run.client.settings.limits.request_timeout.mul_f64(FIRST_PAUSE);
         // When the run is stopped meanwhile, the list will not be sent either.
-        let _ = run.unless_stopped(time::sleep(first * (1 << (looks - 1).min(LOOKS)))).await;
+        let _ = run.call.unless_stopped(time::sleep(first * (1 << (looks - 1).min(LOOKS)))).await;
     }
 }
 
 /// Which pairs of a part are there, by one list. `None` when that cannot be found out; then it is settled.
 async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
-    let targets = || part.ids.iter().map(|&id| (id, run.targets.get(id as usize)));
+    let targets = || part.ids.iter().map(|&id| (id, run.call.targets().get(id as usize)));
     let (ids, input_ids) = run.named(&part.ids);
     let request = ListAnnotationsRequest {
         user_app_id: Some(run.client.user_app_id()),
@@ -251,8 +254,12 @@ async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
 }
 
 async fn list(run: &Run<'_>, request: ListAnnotationsRequest) -> Result<Vec<Annotation>, Setback> {
-    let attempt = || run.client.channel.list_annotations(request.clone());
-    run.persist(attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
+    let turn = run.turn().await?;
+    let attempt = |turn| async {
+        run.ledger().sent(&[]);
+        Ok(run.client.channel.list_annotations(turn, request.clone()).await?)
+    };
+    run.persist(turn, attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
 }
 
 /// The list failed, so what became of the part stays unknown: because its own request went unanswered, or, where
@@ -265,7 +272,7 @@ fn undecided(run: &Run<'_>, part: &Part, setback: Setback) {
             let cause = if part.doubt { &part.error } else { &error };
             run.ledger().settle(&part.ids, Outcome::Unknown, Some(cause));
             if matches!(error.kind(), Some(Kind::Authentication | Kind::NotFound)) {
-                run.stop(error);
+                run.call.stop(error);
             }
         }
     }
@@ -281,7 +288,7 @@ fn give_up(run: &Run<'_>, part: &Part, verdict: Verdict) {
     run.ledger().settle(&part.ids, outcome, Some(&part.error));
     let unreachable = matches!(*part.error, Error::Transport { .. });
     if verdict == Verdict::Hopeless || unreachable {
-        run.stop(Arc::clone(&part.error));
+        run.call.stop(Arc::clone(&part.error));
     }
 }
 

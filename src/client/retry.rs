@@ -29,7 +29,7 @@ impl Verdict {
             Error::Api(status) => Self::on_status(status),
             Error::Transport { sent: false, .. } => Self::TurnedAway,
             Error::Transport { sent: true, .. } | Error::Deadline { .. } => Self::Unanswered,
-            Error::Closed => Self::Hopeless,
+            Error::Closed | Error::Ended { .. } => Self::Hopeless,
         }
     }
 
@@ -49,15 +49,14 @@ impl Verdict {
 }
 
 /// The wait before attempt number `attempt` (from 2), exponential with full jitter: any time up to a bound that
-/// doubles, so that clients which failed together do not come back together. A throttled client waits at
-/// least until the second it used up has passed.
+/// doubles, so that clients which failed together do not come back together. After a throttled answer it is
+/// the quota that everyone waits for.
 pub fn backoff(attempt: u32, error: &Error) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const LONGEST: Duration = Duration::from_secs(15);
     let bound = FIRST.saturating_mul(1 << attempt.saturating_sub(2).min(16)).min(LONGEST);
-    let jittered = bound.mul_f64(fastrand::f64());
     match error.kind() {
-        Some(Kind::Throttled) => Duration::from_secs(1) + jittered,
-        _ => jittered,
+        Some(Kind::Throttled) => Duration::ZERO,
+        _ => bound.mul_f64(fastrand::f64()),
     }
 }

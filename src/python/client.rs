@@ -8,10 +8,11 @@ use std::{
 };
 
 use pyo3::{exceptions::PyValueError, prelude::*};
+use pyo3_async_runtimes::tokio::future_into_py;
 
-use super::{columns, errors, report::DeleteReport, wait::Wait};
+use super::{columns, errors, log_to_python, progress::Watcher, report::DeleteReport, wait::Wait};
 use crate::{
-    client::Client,
+    client::{Call, Client},
     config::{self, Arguments, Limits, Settings},
     ids::{IdError, Targets},
 };
@@ -29,9 +30,6 @@ const VARIABLES: [&str; 9] = [
     "USERPROFILE",
 ];
 
-/// Python's `None`; `()` would come out as an empty tuple.
-const NONE: Option<()> = None;
-
 type Environment = [Option<String>; VARIABLES.len()];
 
 /// Read through `os.environ`, so that what Python code sets there counts, and no C `getenv` races with it.
@@ -45,6 +43,7 @@ fn environment(py: Python<'_>) -> PyResult<Environment> {
 }
 
 fn connect(py: Python<'_>, arguments: Arguments, environment: &Environment) -> PyResult<Client> {
+    log_to_python(py);
     let variable = |name: &str| {
         let place = VARIABLES.iter().position(|known| *known == name)?;
         environment[place].clone()
@@ -193,51 +192,85 @@ impl PyClient {
     }
 
     /// Delete many annotations in pairs, as the function `delete_annotations` does.
-    #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None))]
+    #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
+        timeout=None),
+        text_signature = "($self, input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', \
+            progress=False, timeout=None)")]
     fn delete_annotations<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
         annotation_ids: &Bound<'py, PyAny>,
         missing_ok: bool,
         on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        delete_pairs(&self.0, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Blocking)
+        delete_pairs(
+            &self.0,
+            input_ids,
+            annotation_ids,
+            Options { missing_ok, on_failure, progress, timeout },
+            Wait::Blocking,
+        )
     }
 
     /// Delete many annotations in pairs, as the function `delete_annotations_async` does.
-    #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None))]
+    #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
+        timeout=None),
+        text_signature = "($self, input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', \
+            progress=False, timeout=None)")]
     fn delete_annotations_async<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
         annotation_ids: &Bound<'py, PyAny>,
         missing_ok: bool,
         on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        delete_pairs(&self.0, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Awaited)
+        delete_pairs(
+            &self.0,
+            input_ids,
+            annotation_ids,
+            Options { missing_ok, on_failure, progress, timeout },
+            Wait::Awaited,
+        )
     }
 
     /// Delete every annotation of some inputs, as the function `delete_input_annotations` does.
-    #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None))]
+    #[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None),
+        text_signature = "($self, input_ids, *, on_failure='raise', progress=False, timeout=None)")]
     fn delete_input_annotations<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
         on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        delete_inputs(&self.0, input_ids, on_failure, timeout, Wait::Blocking)
+        delete_inputs(
+            &self.0,
+            input_ids,
+            Options { missing_ok: false, on_failure, progress, timeout },
+            Wait::Blocking,
+        )
     }
 
     /// Delete every annotation of some inputs, as `delete_input_annotations_async` does.
-    #[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None))]
+    #[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None),
+        text_signature = "($self, input_ids, *, on_failure='raise', progress=False, timeout=None)")]
     fn delete_input_annotations_async<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
         on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        delete_inputs(&self.0, input_ids, on_failure, timeout, Wait::Awaited)
+        delete_inputs(
+            &self.0,
+            input_ids,
+            Options { missing_ok: false, on_failure, progress, timeout },
+            Wait::Awaited,
+        )
     }
 
     /// Close the connection, also for the clients made by `for_app`. Later calls fail.
@@ -254,7 +287,7 @@ impl PyClient {
     }
 
     fn __aenter__(this: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        Wait::Awaited.on(py, async { Ok(this) })
+        future_into_py(py, async { Ok(this) })
     }
 
     fn __aexit__<'py>(
@@ -265,7 +298,7 @@ impl PyClient {
         _trace: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.close();
-        Wait::Awaited.on(py, async { Ok(NONE) })
+        future_into_py(py, async { Ok(None::<()>) })
     }
 
     fn __repr__(&self) -> String {
@@ -288,6 +321,9 @@ impl PyClient {
 }
 
 /// Delete one annotation.
+///
+/// One that comes alone is sent at once. Those that come meanwhile, from other threads or tasks,
+/// share the next requests; each gets its own outcome.
 ///
 /// Args:
 ///     input_id: ID of the input that the annotation is on.
@@ -329,7 +365,9 @@ pub fn delete_annotation<'py>(
 /// Delete one annotation; the awaitable twin of `delete_annotation`.
 ///
 /// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-/// come from the ``await``. Call it where an event loop runs. Cancelling it cancels its request.
+/// come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
+/// `asyncio.CancelledError` comes when an answer on its way is in, two seconds later at most.
+/// Those that are awaited together share requests, as far as they are for one app.
 ///
 /// Example:
 ///     >>> await delete_annotation_async("photo-1", "box-7")
@@ -358,6 +396,9 @@ pub fn delete_annotation_async<'py>(
 ///     missing_ok: Whether annotations that are not there are no failures.
 ///     on_failure: ``"raise"`` raises when not everything was deleted, after everything was
 ///         attempted; ``"report"`` returns the report.
+///     progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
+///         times a second, in the calling thread or the event loop; the last has ``finished`` set.
+///         An exception that it raises stops the run and is raised.
 ///     timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
 ///         sent, and answers on their way are awaited for two seconds more.
 ///     client: The client to use; ``None`` for the one that the functions share.
@@ -376,46 +417,68 @@ pub fn delete_annotation_async<'py>(
 ///     NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
 ///     TransportError: The service cannot be reached, and the run stopped; ``.report``.
 ///     DeadlineError: ``timeout`` is over; ``.report``.
+///     KeyboardInterrupt: Ctrl-C. Nothing more was sent, answers on their way were awaited for two
+///         seconds, and the counts are in the log; ``.report``.
 ///
 /// Example:
 ///     >>> report = delete_annotations(["photo-1", "photo-2"], ["box-7", "box-9"])
 ///     >>> report.deleted
 ///     2
 #[pyfunction]
-#[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None,
-    client=None))]
+#[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
+    timeout=None, client=None),
+    text_signature = "(input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', progress=False, \
+        timeout=None, client=None)")]
 pub fn delete_annotations<'py>(
     input_ids: &Bound<'py, PyAny>,
     annotation_ids: &Bound<'py, PyAny>,
     missing_ok: bool,
     on_failure: &str,
+    progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
-    delete_pairs(&client, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Blocking)
+    delete_pairs(
+        &client,
+        input_ids,
+        annotation_ids,
+        Options { missing_ok, on_failure, progress, timeout },
+        Wait::Blocking,
+    )
 }
 
 /// Delete many annotations in pairs; the awaitable twin of `delete_annotations`.
 ///
 /// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-/// come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+/// come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
+/// `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most,
+/// and the counts go to the log.
 ///
 /// Example:
 ///     >>> report = await delete_annotations_async(["photo-1"], ["box-7"])
 #[pyfunction]
-#[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", timeout=None,
-    client=None))]
+#[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
+    timeout=None, client=None),
+    text_signature = "(input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', progress=False, \
+        timeout=None, client=None)")]
 pub fn delete_annotations_async<'py>(
     input_ids: &Bound<'py, PyAny>,
     annotation_ids: &Bound<'py, PyAny>,
     missing_ok: bool,
     on_failure: &str,
+    progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
-    delete_pairs(&client, input_ids, annotation_ids, missing_ok, on_failure, timeout, Wait::Awaited)
+    delete_pairs(
+        &client,
+        input_ids,
+        annotation_ids,
+        Options { missing_ok, on_failure, progress, timeout },
+        Wait::Awaited,
+    )
 }
 
 /// Delete every annotation of some inputs, save their input-level ones.
@@ -427,6 +490,9 @@ pub fn delete_annotations_async<'py>(
 ///         pandas Series or Index, or anything that exports an Arrow string column.
 ///     on_failure: ``"raise"`` raises when not everything was deleted, after everything was
 ///         attempted; ``"report"`` returns the report.
+///     progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
+///         times a second, in the calling thread or the event loop; the last has ``finished`` set.
+///         An exception that it raises stops the run and is raised.
 ///     timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
 ///         sent, and answers on their way are awaited for two seconds more.
 ///     client: The client to use; ``None`` for the one that the functions share.
@@ -444,38 +510,56 @@ pub fn delete_annotations_async<'py>(
 ///     NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
 ///     TransportError: The service cannot be reached, and the run stopped; ``.report``.
 ///     DeadlineError: ``timeout`` is over; ``.report``.
+///     KeyboardInterrupt: Ctrl-C. Nothing more was sent, answers on their way were awaited for two
+///         seconds, and the counts are in the log; ``.report``.
 ///
 /// Example:
 ///     >>> report = delete_input_annotations(["photo-1", "photo-2"])
 #[pyfunction]
-#[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None, client=None))]
+#[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, client=None),
+    text_signature = "(input_ids, *, on_failure='raise', progress=False, timeout=None, client=None)")]
 pub fn delete_input_annotations<'py>(
     input_ids: &Bound<'py, PyAny>,
     on_failure: &str,
+    progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
-    delete_inputs(&client, input_ids, on_failure, timeout, Wait::Blocking)
+    delete_inputs(
+        &client,
+        input_ids,
+        Options { missing_ok: false, on_failure, progress, timeout },
+        Wait::Blocking,
+    )
 }
 
 /// Delete every annotation of some inputs; the awaitable twin of `delete_input_annotations`.
 ///
 /// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-/// come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more.
+/// come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
+/// `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most,
+/// and the counts go to the log.
 ///
 /// Example:
 ///     >>> report = await delete_input_annotations_async(["photo-1"])
 #[pyfunction]
-#[pyo3(signature = (input_ids, *, on_failure="raise", timeout=None, client=None))]
+#[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, client=None),
+    text_signature = "(input_ids, *, on_failure='raise', progress=False, timeout=None, client=None)")]
 pub fn delete_input_annotations_async<'py>(
     input_ids: &Bound<'py, PyAny>,
     on_failure: &str,
+    progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
-    delete_inputs(&client, input_ids, on_failure, timeout, Wait::Awaited)
+    delete_inputs(
+        &client,
+        input_ids,
+        Options { missing_ok: false, on_failure, progress, timeout },
+        Wait::Awaited,
+    )
 }
 
 fn delete_one<'py>(
@@ -490,55 +574,62 @@ fn delete_one<'py>(
     let input = columns::single("input_id", input_id)?;
     let annotation = columns::single("annotation_id", annotation_id)?;
     let targets = Targets::pairs(input, annotation).map_err(|error| errors::id_error(py, &error))?;
-    let timeout = timeout_of(timeout)?;
-    let client = client.clone();
-    wait.on(py, async move {
-        let deleted = client.delete_one(&targets, missing_ok, timeout).await;
-        deleted.map(|()| NONE).map_err(|failure| {
-            let target = targets.get(0);
-            let annotation_id = target.annotation_id.unwrap_or_default();
-            Python::attach(|py| errors::failure(py, &failure, target.input_id, annotation_id))
-        })
-    })
+    let call = Arc::new(Call::new(targets, timeout_of(timeout)?));
+    let (client, under_way) = (client.clone(), Arc::clone(&call));
+    let work = async move {
+        let deleted = client.delete_one(&under_way, missing_ok).await;
+        move |py: Python<'_>| match deleted {
+            Ok(()) => Ok(py.None()),
+            Err(failure) => {
+                let target = under_way.targets().get(0);
+                let annotation_id = target.annotation_id.unwrap_or_default();
+                Err(errors::failure(py, &failure, target.input_id, annotation_id))
+            }
+        }
+    };
+    wait.on(py, call, None, work)
+}
+
+/// What a call for many takes beside its IDs.
+struct Options<'a, 'py> {
+    missing_ok: bool,
+    on_failure: &'a str,
+    progress: Option<&'a Bound<'py, PyAny>>,
+    timeout: Option<f64>,
 }
 
 fn delete_pairs<'py>(
     client: &Client,
     input_ids: &Bound<'py, PyAny>,
     annotation_ids: &Bound<'py, PyAny>,
-    missing_ok: bool,
-    on_failure: &str,
-    timeout: Option<f64>,
+    options: Options<'_, 'py>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = input_ids.py();
     let input_ids = columns::column("input_ids", input_ids)?;
     let annotation_ids = columns::column("annotation_ids", annotation_ids)?;
-    let targets = Targets::pairs(input_ids, annotation_ids);
-    delete_many(py, client, targets, missing_ok, on_failure, timeout, wait)
+    delete_many(py, client, Targets::pairs(input_ids, annotation_ids), options, wait)
 }
 
 fn delete_inputs<'py>(
     client: &Client,
     input_ids: &Bound<'py, PyAny>,
-    on_failure: &str,
-    timeout: Option<f64>,
+    options: Options<'_, 'py>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
     let targets = Targets::inputs(columns::column("input_ids", input_ids)?);
-    delete_many(input_ids.py(), client, targets, false, on_failure, timeout, wait)
+    delete_many(input_ids.py(), client, targets, options, wait)
 }
 
 fn delete_many<'py>(
     py: Python<'py>,
     client: &Client,
     targets: Result<Targets, IdError>,
-    missing_ok: bool,
-    on_failure: &str,
-    timeout: Option<f64>,
+    options: Options<'_, 'py>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let targets = Arc::new(targets.map_err(|error| errors::id_error(py, &error))?);
+    let Options { missing_ok, on_failure, progress, timeout } = options;
+    let targets = targets.map_err(|error| errors::id_error(py, &error))?;
     let raise = match on_failure {
         "raise" => true,
         "report" => false,
@@ -547,19 +638,22 @@ fn delete_many<'py>(
             return Err(PyValueError::new_err(text));
         }
     };
-    let timeout = timeout_of(timeout)?;
-    let client = client.clone();
-    wait.on(py, async move {
-        let report = client.delete(&targets, timeout).await;
-        Python::attach(|py| {
+    let call = Arc::new(Call::new(targets, timeout_of(timeout)?));
+    let watcher = progress.map(|progress| Watcher::new(progress, &call)).transpose()?.flatten();
+    let (client, under_way) = (client.clone(), Arc::clone(&call));
+    let work = async move {
+        let report = client.delete(&under_way).await;
+        move |py: Python<'_>| {
             let report = report.map_err(|error| errors::plain(py, &error))?;
-            let report = Bound::new(py, DeleteReport::new(targets, &report, missing_ok))?;
+            let report = DeleteReport::new(Arc::clone(under_way.targets()), report, missing_ok);
+            let report = Bound::new(py, report)?;
             match DeleteReport::exception(&report) {
                 Some(exception) if raise => Err(exception),
-                _ => Ok(report.unbind()),
+                _ => Ok(report.into_any().unbind()),
             }
-        })
-    })
+        }
+    };
+    wait.on(py, call, watcher, work)
 }
 
 fn timeout_of(seconds: Option<f64>) -> PyResult<Option<Duration>> {

@@ -81,7 +81,7 @@ fn class_of(error: &Error) -> &'static str {
         },
         Error::Transport { .. } => "TransportError",
         Error::Deadline { .. } => "DeadlineError",
-        Error::Closed => "ClarifaiError",
+        Error::Closed | Error::Ended { .. } => "ClarifaiError",
     }
 }
 
@@ -103,7 +103,7 @@ fn advice(error: &Error) -> &'static str {
         Error::Deadline { .. } => {
             ". Allow more time, or call again: what is gone by then is reported as absent"
         }
-        Error::Closed => "",
+        Error::Closed | Error::Ended { .. } => "",
     }
 }
 

@@ -6,19 +6,29 @@
 //! | `client` | the public functions and `Client` |
 //! | `columns` | Python objects → ID columns |
 //! | `wait` | how a call waits: blocking or awaited |
+//! | `bridge` | results on their way back to event loops |
+//! | `progress` | how far a call is, and who is told |
 //! | `emulator` | `Emulator` |
 //! | `report`, `table` | `DeleteReport` and its failures; the same as a table |
 //! | `errors` | the core's errors → Python exceptions |
 
+mod bridge;
 mod client;
 mod columns;
 mod emulator;
 mod errors;
+mod progress;
 mod report;
 mod table;
 mod wait;
 
+use std::sync::Once;
+
+use log::LevelFilter;
 use pyo3::{prelude::*, types::PyBytes};
+use pyo3_log::{Caching, Logger};
+
+use crate::LOGGER;
 
 /// The native half of clarifai_annotations.
 #[pymodule(gil_used = false)]
@@ -26,12 +36,16 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
+    use super::bridge::Inbox;
+    #[pymodule_export]
     use super::client::{
         PyClient, delete_annotation, delete_annotation_async, delete_annotations, delete_annotations_async,
         delete_input_annotations, delete_input_annotations_async,
     };
     #[pymodule_export]
     use super::emulator::{Fault, PyEmulator, RecordedRequest, StoredAnnotation, annotation_from_json};
+    #[pymodule_export]
+    use super::progress::Progress;
     #[pymodule_export]
     use super::report::{DeleteReport, Failure, Failures};
 
@@ -41,4 +55,19 @@ mod _native {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("FILE_DESCRIPTOR_SET", PyBytes::new(module.py(), crate::wire::FILE_DESCRIPTOR_SET))
     }
+}
+
+/// Hands the core's log lines to the Python logger of the same name, from the first client on: an import need
+/// not load `logging`. Levels are asked for each line: lines are few, and a level that is set later must count.
+fn log_to_python(py: Python<'_>) {
+    static INSTALLED: Once = Once::new();
+    if INSTALLED.is_completed() {
+        return;
+    }
+    let logger = Logger::new(py, Caching::Nothing)
+        .map(|logger| logger.filter(LevelFilter::Off).filter_target(LOGGER.into(), LevelFilter::Debug));
+    INSTALLED.call_once(|| {
+        // Nobody else in this library installs one; and a client without a log is better than none.
+        let _ = logger.map(Logger::install);
+    });
 }

@@ -1,8 +1,11 @@
 //! `DeleteReport`: what became of every ID of a call, as Python sees it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use pyo3::{
@@ -15,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::{errors, table};
 use crate::{
     error::{Error, Status},
-    ids::{ColumnBuilder, IdError, Targets},
-    report::{Outcome, Report},
+    ids::{ColumnBuilder, IdError, Target, Targets},
+    report::{Ledger, Outcome, Report},
 };
 
 /// What became of every ID of a call for many.
@@ -48,23 +51,16 @@ struct Counts {
     missing_ok: bool,
 }
 
-/// Every ID that is not deleted.
+/// Every ID that is not deleted; made into objects only when they are looked at.
 pub struct Rows {
     targets: Arc<Targets>,
-    rows: Vec<Row>,
-}
-
-struct Row {
-    /// Its place among the different IDs that the call named.
-    target: u32,
-    /// Its position in the caller's columns.
-    position: u32,
-    outcome: Outcome,
-    error: Option<Arc<Error>>,
+    report: Report,
+    /// Where the caller's columns are gone (`pickle`): what position each failure had in them.
+    positions: Option<Vec<u32>>,
 }
 
 impl DeleteReport {
-    pub fn new(targets: Arc<Targets>, report: &Report, missing_ok: bool) -> Self {
+    pub fn new(targets: Arc<Targets>, report: Report, missing_ok: bool) -> Self {
         let counts = Counts {
             requested: report.requested(),
             deleted: report.count(Outcome::Deleted),
@@ -79,15 +75,8 @@ impl DeleteReport {
             elapsed: report.elapsed.as_secs_f64(),
             missing_ok,
         };
-        let rows = report.failures().iter().map(|&target| Row {
-            target,
-            position: targets.get(target as usize).position as u32,
-            outcome: report.outcome(target as usize),
-            error: report.error(target as usize).cloned(),
-        });
-        let rows = rows.collect();
         let stopped_by = report.stopped_by().cloned();
-        Self { counts, failures: Arc::new(Rows { targets, rows }), stopped_by }
+        Self { counts, failures: Arc::new(Rows { targets, report, positions: None }), stopped_by }
     }
 
     /// The exception that this report calls for, if any.
@@ -100,7 +89,7 @@ impl DeleteReport {
             return Some(errors::stopped(this.py(), cause, &report.summary(), this));
         }
         let mut message = report.summary();
-        let first = report.failures.rows.iter().position(|row| !report.is_fine(row.outcome));
+        let first = (0..report.failures.len()).find(|&row| !report.is_fine(report.failures.outcome(row)));
         if let Some(first) = first.map(|index| report.failures.failure(index)) {
             message += &format!(". First: {}", first.line());
         }
@@ -287,21 +276,21 @@ struct SavedFailure {
 
 impl From<&DeleteReport> for Saved {
     fn from(report: &DeleteReport) -> Self {
-        let Rows { targets, rows } = &*report.failures;
-        let failures = rows.iter().map(|row| {
-            let target = targets.get(row.target as usize);
+        let rows = &*report.failures;
+        let failures = (0..rows.len()).map(|row| {
+            let target = rows.target(row);
             SavedFailure {
-                position: row.position,
+                position: target.position as u32,
                 input_id: target.input_id.into(),
                 annotation_id: target.annotation_id.map(Into::into),
-                outcome: row.outcome,
-                error: row.error.as_deref().cloned(),
+                outcome: rows.outcome(row),
+                error: rows.error(row).cloned(),
             }
         });
         Self {
             counts: report.counts.clone(),
             stopped_by: report.stopped_by.as_deref().cloned(),
-            pairs: targets.are_pairs(),
+            pairs: rows.targets.are_pairs(),
             failures: failures.collect(),
         }
     }
@@ -311,21 +300,24 @@ impl Saved {
     fn into_report(self) -> Result<DeleteReport, IdError> {
         let mut input_ids = ColumnBuilder::new("input_ids");
         let mut annotation_ids = ColumnBuilder::new("annotation_ids");
-        let mut rows = Vec::with_capacity(self.failures.len());
-        for (target, saved) in (0..).zip(self.failures) {
+        let mut ledger = Ledger::new(self.failures.len());
+        let mut positions = Vec::with_capacity(self.failures.len());
+        for (id, saved) in (0..).zip(self.failures) {
             let SavedFailure { position, input_id, annotation_id, outcome, error } = saved;
             input_ids.push(&input_id)?;
             if let Some(annotation_id) = annotation_id {
                 annotation_ids.push(&annotation_id)?;
             }
-            rows.push(Row { target, position, outcome, error: error.map(Arc::new) });
+            ledger.settle(&[id], outcome, error.map(Arc::new).as_ref());
+            positions.push(position);
         }
         let targets = if self.pairs {
             Targets::pairs(input_ids.finish(), annotation_ids.finish())?
         } else {
             Targets::inputs(input_ids.finish())?
         };
-        let failures = Arc::new(Rows { targets: Arc::new(targets), rows });
+        let report = ledger.close(Duration::try_from_secs_f64(self.counts.elapsed).unwrap_or_default());
+        let failures = Arc::new(Rows { targets: Arc::new(targets), report, positions: Some(positions) });
         Ok(DeleteReport { counts: self.counts, failures, stopped_by: self.stopped_by.map(Arc::new) })
     }
 }
@@ -333,23 +325,41 @@ impl Saved {
 impl Rows {
     /// How many IDs are not deleted.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.report.failures()
+    }
+
+    /// The place of a row among the different IDs that the call named.
+    fn id(&self, row: usize) -> usize {
+        self.report.failure(row).unwrap_or_else(|| unreachable!("row {row} of {}", self.len()))
+    }
+
+    fn target(&self, row: usize) -> Target<'_> {
+        let target = self.targets.get(self.id(row));
+        let position = self.positions.as_ref().map_or(target.position, |positions| positions[row] as usize);
+        Target { position, ..target }
+    }
+
+    fn outcome(&self, row: usize) -> Outcome {
+        self.report.outcome(self.id(row))
+    }
+
+    fn error(&self, row: usize) -> Option<&Error> {
+        self.report.error(self.id(row)).map(|error| &**error)
     }
 
     /// One of them, as Python sees it.
-    pub fn failure(&self, index: usize) -> Failure {
-        let row = &self.rows[index];
-        let target = self.targets.get(row.target as usize);
-        let (code, name, message) = match row.error.as_deref() {
+    pub fn failure(&self, row: usize) -> Failure {
+        let Target { position, input_id, annotation_id } = self.target(row);
+        let (code, name, message) = match self.error(row) {
             Some(error @ Error::Api(Status { code, name, .. })) => (*code, name.clone(), error.to_string()),
             Some(error) => (0, String::new(), error.to_string()),
             None => (0, String::new(), String::new()),
         };
         Failure {
-            position: row.position as usize,
-            input_id: target.input_id.into(),
-            annotation_id: target.annotation_id.map(Into::into),
-            outcome: row.outcome.name(),
+            position,
+            input_id: input_id.into(),
+            annotation_id: annotation_id.map(Into::into),
+            outcome: self.outcome(row).name(),
             code,
             name,
             message,
@@ -364,11 +374,11 @@ pub struct Failures(Arc<Rows>);
 #[pymethods]
 impl Failures {
     fn __len__(&self) -> usize {
-        self.0.rows.len()
+        self.0.len()
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let len = self.0.rows.len() as isize;
+        let len = self.0.len() as isize;
         if let Ok(slice) = index.cast::<PySlice>() {
             let slice = slice.indices(len)?;
             let indices = (0..slice.slicelength as isize).map(|n| (slice.start + n * slice.step) as usize);
@@ -392,7 +402,7 @@ impl Failures {
 
     fn __repr__(&self) -> String {
         const SHOWN: usize = 10;
-        let count = self.0.rows.len();
+        let count = self.0.len();
         let mut lines: Vec<_> = (0..count.min(SHOWN)).map(|index| self.0.failure(index).line()).collect();
         if count > SHOWN {
             lines.push(format!("… and {} more", count - SHOWN));
@@ -416,7 +426,7 @@ impl FailureIterator {
 
     fn __next__(&self) -> Option<Failure> {
         let index = self.next.fetch_add(1, Ordering::Relaxed);
-        (index < self.rows.rows.len()).then(|| self.rows.failure(index))
+        (index < self.rows.len()).then(|| self.rows.failure(index))
     }
 }
 

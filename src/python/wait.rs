@@ -1,9 +1,13 @@
-//! How a Python call waits for the core: in place with the GIL released, or as an awaitable.
-//! The only difference between a function and its `_async` twin.
+//! How a Python call waits for the core: in place with the GIL released, or as an awaitable. The only difference
+//! between a function and its `_async` twin.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use pyo3::{IntoPyObjectExt as _, prelude::*};
+use pyo3::prelude::*;
+use tokio::{runtime::Runtime, time};
+
+use super::{bridge, progress::Watcher};
+use crate::client::Call;
 
 /// How often a blocked call looks whether Ctrl-C was pressed.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -13,7 +17,7 @@ const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 pub enum Wait {
     /// The calling thread blocks. It needs no event loop, and a running one does not mind.
     Blocking,
-    /// The running event loop gets a future; cancelling it drops the work.
+    /// The running event loop gets a future.
     Awaited,
 }
 
@@ -24,36 +28,80 @@ pub fn prepare() {
     pyo3_async_runtimes::tokio::init(runtime);
 }
 
+/// The runtime that all calls share.
+pub fn runtime() -> &'static Runtime {
+    pyo3_async_runtimes::tokio::get_runtime()
+}
+
 impl Wait {
-    /// Brings `work` to its end and gives its result: the value itself, or an awaitable of it.
+    /// Brings the `work` of a call to its end and gives its result: the value itself, or an awaitable of it.
+    ///
+    /// What the work ends with makes the result, where Python objects may be made: on the thread of the caller, or
+    /// of the event loop. Ctrl-C, a cancellation and an exception of the `watcher` end the call, and are raised
+    /// once the answers that were on their way are in.
     ///
     /// # Errors
-    /// Those of `work`; for [`Wait::Awaited`] they come out of the awaitable, and a `RuntimeError` comes here
-    /// when no event loop is running.
-    pub fn on<'py, T>(
+    /// Those of the result, of a signal handler and of the watcher; for [`Wait::Awaited`] they come out of the
+    /// awaitable, and a `RuntimeError` comes here when no event loop is running.
+    pub fn on<'py, Finish>(
         self,
         py: Python<'py>,
-        work: impl Future<Output = PyResult<T>> + Send + 'static,
+        call: Arc<Call>,
+        watcher: Option<Watcher>,
+        work: impl Future<Output = Finish> + Send + 'static,
     ) -> PyResult<Bound<'py, PyAny>>
     where
-        T: for<'any> IntoPyObject<'any> + Send + 'static,
+        Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,
     {
         match self {
-            Self::Blocking => block(py, work)?.into_bound_py_any(py),
-            Self::Awaited => pyo3_async_runtimes::tokio::future_into_py(py, work),
+            Self::Blocking => block(py, &call, watcher, work),
+            Self::Awaited => bridge::future(py, call, watcher, work),
         }
     }
 }
 
-fn block<T: Send>(py: Python<'_>, work: impl Future<Output = PyResult<T>> + Send) -> PyResult<T> {
-    let until_interrupted = async {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                result = &mut work => return result,
-                () = tokio::time::sleep(SIGNAL_INTERVAL) => Python::attach(|py| py.check_signals())?,
+fn block<'py, Finish>(
+    py: Python<'py>,
+    call: &Call,
+    watcher: Option<Watcher>,
+    work: impl Future<Output = Finish> + Send,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send,
+{
+    let mut work = std::pin::pin!(work);
+    let mut interrupted = None;
+    let finish = loop {
+        // Signal handlers and the watcher run outside of the runtime: they may make calls of their own.
+        let step = async { time::timeout(SIGNAL_INTERVAL, &mut work).await };
+        if let Ok(finish) = py.detach(|| runtime().block_on(step)) {
+            break finish;
+        }
+        if let Err(raised) = py.check_signals() {
+            if interrupted.is_some() {
+                // Whoever insists need not wait for the answers that are on their way.
+                return Err(raised);
             }
+            call.end("interrupted");
+            interrupted = Some(raised);
+        }
+        if let Some(watcher) = &watcher {
+            watcher.look(py, call);
         }
     };
-    py.detach(|| pyo3_async_runtimes::tokio::get_runtime().block_on(until_interrupted))
+    let result = finish(py);
+    let raised = interrupted.or_else(|| watcher.and_then(|watcher| watcher.finish(py, call)));
+    result_or(py, raised, result).map(|value| value.into_bound(py))
+}
+
+/// What ended the call goes before what came of it, and takes the report along.
+pub fn result_or(py: Python<'_>, raised: Option<PyErr>, result: PyResult<Py<PyAny>>) -> PyResult<Py<PyAny>> {
+    let Some(raised) = raised else { return result };
+    let report = match &result {
+        Ok(report) => Ok(report.clone_ref(py)),
+        Err(error) => error.value(py).getattr("report").map(Bound::unbind),
+    };
+    // An exception may take no attributes, and a single deletion has no report.
+    let _ = report.and_then(|report| raised.value(py).setattr("report", report));
+    Err(raised)
 }

@@ -45,6 +45,13 @@ class Recorded:
     peer: str
     """The address that it came from: one for each connection."""
 
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The annotations that a deletion names, each with its input."""
+        if self.method == "DeleteAnnotation":
+            return [(self.message.input_id, self.message.annotation_id)]
+        return list(zip(self.message.input_ids, self.message.ids, strict=True))
+
 
 @dataclass
 class OfficialService(service_pb2_grpc.V2Servicer):  # type: ignore[misc]

@@ -127,7 +127,8 @@ def test_one_client_serves_many_threads_and_loops(service: OfficialService) -> N
         calls += [pool.submit(lambda n=n: asyncio.run(awaited(client, n))) for n in range(20, 40)]  # type: ignore[misc]
         for call in calls:
             call.result(timeout=60)
-    assert {call.message.annotation_id for call in service.calls} == {f"box-{n}" for n in range(40)}
+    named = sorted(pair for call in service.calls for pair in call.pairs)
+    assert named == sorted(("photo", f"box-{n}") for n in range(40))
     assert len({call.peer for call in service.calls}) == 1, "one connection for all of them"
 
 

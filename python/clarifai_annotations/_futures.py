@@ -1,0 +1,49 @@
+"""The futures of the awaitable twins. Imported at the first of them, for asyncio takes its time to load."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ._native import Inbox
+
+_inboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Inbox] = WeakKeyDictionary()
+
+
+def pending(end: Callable[[], None]) -> tuple[DeletionFuture, Inbox]:
+    """Make a future of the running loop, and find where its result is to be put."""
+    loop = asyncio.get_running_loop()
+    inbox = _inboxes.get(loop)
+    if inbox is None:
+        inbox = _inboxes[loop] = Inbox()
+    return DeletionFuture(end, loop=loop), inbox
+
+
+class DeletionFuture(asyncio.Future[Any]):
+    """A future that is cancelled in two steps: nothing more is sent, then the answers on their way are in."""
+
+    def __init__(self, end: Callable[[], None], *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop=loop)
+        self._end: Callable[[], None] | None = end
+        self._cancel_message: Any = None
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        """Ask for the end of the call. `asyncio.CancelledError` comes within two seconds."""
+        if self.done():
+            return False
+        if self._end is not None:
+            end, self._end = self._end, None
+            self._cancel_message = msg
+            end()
+        return True
+
+    def settle(self, value: Any, error: BaseException | None) -> None:
+        """Take the result. Called in the loop."""
+        if self._end is None:
+            super().cancel(self._cancel_message)
+        elif error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(value)
