@@ -524,7 +524,7 @@ class Inbox:
 
     def __new__(cls) -> Self: ...
     def __call__(self) -> None:
-        """Called by the event loop: hands over all that has arrived."""
+        """Hand over all that has arrived; for the event loop to call."""
 
 @final
 class Failures:

@@ -14,7 +14,9 @@ def bar_or_none() -> Bar | None:
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        text = "progress=True shows a bar by tqdm, which is not installed: pip install tqdm, or pass a callable"
+        text = (
+            "progress=True shows a bar by tqdm, which is not installed: pip install tqdm, or pass a callable"
+        )
         warnings.warn(text, stacklevel=2)
         return None
     return Bar(tqdm)
@@ -24,6 +26,7 @@ class Bar:
     """Shows what is done, the rate, the time left, and how often the service throttled."""
 
     def __init__(self, tqdm: Any) -> None:
+        """Make a bar of this kind of tqdm's when the first progress comes."""
         self._tqdm = tqdm
         self._bar: Any = None
 

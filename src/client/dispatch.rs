@@ -39,19 +39,10 @@ pub(super) async fn run(client: &Client, call: &Call) -> Report {
 }
 
 /// Deletes the pairs of a call that go in one request; a single one by the method for one.
-pub(super) async fn run_at_once(client: &Client, call: &Call, turn: Option<Turn>) {
+pub(super) async fn run_at_once(client: &Client, call: &Call, turn: Turn) {
     let count = call.targets().len() as u32;
     let run = Run { client, call, form: if count == 1 { Form::One } else { Form::Many } };
-    let work = async {
-        let turn = match turn {
-            Some(turn) => Ok(turn),
-            None => run.turn().await,
-        };
-        if let Ok(turn) = turn {
-            run.settle((0..count).collect(), turn).await;
-        }
-    };
-    call.drive(work).await;
+    call.drive(run.settle((0..count).collect(), turn)).await;
 }
 
 fn batches(count: usize, size: usize) -> impl Iterator<Item = Vec<u32>> {

@@ -1,6 +1,6 @@
 //! Group commit: single deletions that come while another is under way share a request (Nagle's rule).
 //!
-//! One that comes alone goes at once. Those that come until it is answered gather, and go together as one request
+//! One that comes alone goes at once, where the quota lets it. Those that come until it is answered gather, and go together as one request
 //! of pairs: when a batch is full, when an answer comes, or after [`LINGER`]; while the request waits for its turn
 //! they go on gathering. Only deletions of one app of one user ever share a request, and each caller gets what
 //! became of its own.
@@ -45,18 +45,20 @@ struct Gathering {
 
 /// Deletes the one pair of `call`: at once when nothing is under way, else together with others.
 pub async fn delete(client: &Client, call: &Arc<Call>) -> Report {
-    let (groups, size) = (&client.groups, client.settings.limits.batch_size);
-    if let Some(_under_way) = groups.go_alone(&client.user_app, size) {
-        dispatch::run_at_once(client, call, None).await;
+    let (groups, app) = (&client.groups, &client.user_app);
+    if let Some(_under_way) = groups.go_alone(app)
+        && let Some(turn) = client.quota.turn_now()
+    {
+        dispatch::run_at_once(client, call, turn).await;
         return call.close();
     }
-    if let Some(collector) = groups.wait(&client.user_app, call, size) {
+    if let Some(collector) = groups.wait(app, call, client.settings.limits.batch_size) {
         tokio::spawn(collect(client.clone(), collector));
     }
     tokio::select! {
         biased;
         () = call.until_done() => {}
-        () = call.until_ended() => if !groups.leave(&client.user_app, call) {
+        () = call.until_ended() => if !groups.leave(app, call) {
             // It is on its way: its answer may still come.
             let _ = time::timeout(GRACE, call.until_done()).await;
         }
@@ -77,7 +79,7 @@ async fn collect(client: Client, mut collector: Collector) {
 }
 
 async fn carry(client: Client, group: Group, turn: Turn, _under_way: UnderWay) {
-    dispatch::run_at_once(&client, &group.0, Some(turn)).await;
+    dispatch::run_at_once(&client, &group.0, turn).await;
 }
 
 /// A call that carries single ones. However it ends, each of them is answered.
@@ -97,10 +99,10 @@ impl Groups {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a deletion may go at once: when none of its app is under way, or where batches hold but one.
-    fn go_alone(self: &Arc<Self>, app: &Arc<UserApp>, size: usize) -> Option<UnderWay> {
+    /// Whether a deletion may go at once: when none of its app is under way.
+    fn go_alone(self: &Arc<Self>, app: &Arc<UserApp>) -> Option<UnderWay> {
         let mut groups = self.lock();
-        if size > 1 && groups.contains_key(app) {
+        if groups.contains_key(app) {
             return None;
         }
         groups.entry(Arc::clone(app)).or_default().under_way += 1;

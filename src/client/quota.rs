@@ -59,15 +59,25 @@ impl Quota {
         let gate = self.gate.acquire().await;
         let slot = Arc::clone(&self.slots).acquire_owned().await;
         let (Ok(_gate), Ok(slot)) = (gate, slot) else { unreachable!("neither is ever closed") };
-        let (departure, change) = loop {
-            let now = Instant::now();
-            let at = match lock(&self.pace).depart(now) {
-                Ok(departed) => break departed,
-                Err(at) => at,
-            };
-            // A throttled answer may put it off meanwhile.
-            time::sleep_until(at).await;
-        };
+        loop {
+            let departure = lock(&self.pace).depart(Instant::now());
+            match departure {
+                Ok(departure) => return self.departing(departure, slot),
+                // A throttled answer may put it off meanwhile.
+                Err(at) => time::sleep_until(at).await,
+            }
+        }
+    }
+
+    /// This request's turn, if nobody has to wait for one.
+    pub fn turn_now(&self) -> Option<Turn> {
+        let _gate = self.gate.try_acquire().ok()?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        let departure = lock(&self.pace).depart(Instant::now());
+        Some(self.departing(departure.ok()?, slot))
+    }
+
+    fn departing(&self, (number, change): (u64, Option<Change>), slot: OwnedSemaphorePermit) -> Turn {
         match change {
             Some(Change { from, to }) if to < from => {
                 log::warn!(target: LOGGER, "pace lowered from {from} to {to} requests at a time");
@@ -77,7 +87,7 @@ impl Quota {
             }
             None => {}
         }
-        Turn { departure, pace: Arc::clone(&self.pace), _slot: slot }
+        Turn { departure: number, pace: Arc::clone(&self.pace), _slot: slot }
     }
 }
 

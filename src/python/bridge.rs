@@ -106,7 +106,7 @@ impl Inbox {
         Self::default()
     }
 
-    /// Called by the event loop: hands over all that has arrived.
+    /// Hand over all that has arrived; for the event loop to call.
     fn __call__(&self, py: Python<'_>) {
         for letter in std::mem::take(&mut *self.letters()) {
             letter(py);

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
+import logging
 import os
 import signal
 import subprocess
 import sys
 import threading
+import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -150,18 +154,129 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_ends_a_blocked_call(service: OfficialService) -> None:
-    service.on_delete = service.never_answer
-    command = [sys.executable, "-c", BLOCKED, service.base_url]
+needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
+
+
+@contextlib.contextmanager
+def running(program: str, service: OfficialService) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", program, service.base_url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert service.arrived.wait(timeout=30)
-            process.send_signal(signal.SIGINT)
-            output, _ = process.communicate(timeout=30)
+            yield process
         finally:
             process.kill()
+
+
+@needs_signals
+def test_ctrl_c_ends_a_blocked_call(service: OfficialService) -> None:
+    service.on_delete = service.never_answer
+    with running(BLOCKED, service) as process:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
     assert output == "interrupted\n"
+
+
+BLOCKED_MANY = f"""
+import sys
+from clarifai_annotations import Client
+client = Client(user_id="me", app_id="cats", pat="{KEY}", base_url=sys.argv[1], batch_size=1, max_in_flight=1)
+try:
+    client.delete_annotations(["p", "q"], ["a", "b"])
+except KeyboardInterrupt as interrupt:
+    print(interrupt.report.deleted, interrupt.report.unknown, interrupt.report.unsent)
+"""
+
+
+@needs_signals
+def test_ctrl_c_awaits_the_answers_on_their_way_and_brings_the_report(service: OfficialService) -> None:
+    interrupted = threading.Event()
+    service.on_delete = when_released(interrupted)
+    with running(BLOCKED_MANY, service) as process:
+        process.send_signal(signal.SIGINT)
+        # The signal is noticed while the answer is on its way: a second one would have to be sent to stop that.
+        threading.Timer(0.5, interrupted.set).start()
+        output, _ = process.communicate(timeout=30)
+    assert output == "1 0 1\n"
+    assert len(service.calls) == 1
+
+
+@needs_signals
+def test_a_second_ctrl_c_does_not_wait_for_answers(service: OfficialService) -> None:
+    service.on_delete = service.never_answer
+    program = BLOCKED_MANY.replace(
+        "    print(interrupt.report.deleted, interrupt.report.unknown, interrupt.report.unsent)",
+        "    print(hasattr(interrupt, 'report'))",
+    )
+    with running(program, service) as process:
+        process.send_signal(signal.SIGINT)
+        threading.Timer(0.5, process.send_signal, [signal.SIGINT]).start()
+        output, _ = process.communicate(timeout=30)
+    assert output == "False\n"
+
+
+async def test_a_cancelled_call_awaits_the_answers_on_their_way(
+    service: OfficialService, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="clarifai_annotations")
+    released = threading.Event()
+    service.on_delete = when_released(released)
+    with client_of(service, batch_size=1, max_in_flight=1) as client:
+        deletion = client.delete_annotations_async(["p", "q"], ["a", "b"])
+        await arrival(service)
+        assert deletion.cancel()
+        assert not deletion.done()
+        released.set()
+        with pytest.raises(asyncio.CancelledError):
+            await deletion
+    assert "1 deleted, 1 unsent" in caplog.text
+    assert "the call was cancelled before it was done" in caplog.text
+
+
+async def test_a_timeout_of_asyncio_cancels_the_call(service: OfficialService, client: Client) -> None:
+    service.on_delete = service.never_answer
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(client.delete_annotation_async("photo", "box"), 0.05)
+
+
+async def test_the_message_of_a_cancellation_is_kept(service: OfficialService, client: Client) -> None:
+    service.on_delete = service.never_answer
+    deletion = client.delete_annotation_async("photo", "box")
+    await arrival(service)
+    deletion.cancel("no longer needed")
+    with pytest.raises(asyncio.CancelledError, match="no longer needed"):
+        await deletion
+
+
+def test_loops_that_are_gone_leave_nothing_behind(client: Client) -> None:
+    def loop_of_a_call() -> weakref.ref[asyncio.AbstractEventLoop]:
+        async def delete() -> weakref.ref[asyncio.AbstractEventLoop]:
+            await client.delete_annotation_async("photo", "box")
+            return weakref.ref(asyncio.get_running_loop())
+
+        return asyncio.run(delete())
+
+    loops = [loop_of_a_call() for _ in range(3)]
+    gc.collect()
+    assert [loop() for loop in loops] == [None, None, None]
+
+
+def test_a_loop_that_is_closed_before_the_answer_does_no_harm(
+    service: OfficialService, client: Client
+) -> None:
+    released = threading.Event()
+    service.on_delete = when_released(released)
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> None:
+        client.delete_annotation_async("photo", "box")
+        await arrival(service)
+
+    loop.run_until_complete(begin())
+    loop.close()
+    released.set()
+    client.delete_annotation("photo", "another")
+    assert len(service.calls) == 2
 
 
 def test_both_kinds_of_call_work_in_the_cells_of_one_notebook(service: OfficialService) -> None:
