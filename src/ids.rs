@@ -11,7 +11,7 @@ use arrow_array::{
     types::ArrowDictionaryKeyType,
 };
 use arrow_schema::DataType;
-use hashbrown::{DefaultHashBuilder, HashTable};
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 /// Where an ID stands in a call: a parameter and, in a column, the position from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -359,6 +359,37 @@ impl ColumnBuilder {
     }
 }
 
+/// A set of hashes that may take one for another.
+struct Bits {
+    words: Vec<u64>,
+}
+
+impl Bits {
+    /// Room for so many bits.
+    fn new(bits: usize) -> Self {
+        Self { words: vec![0; bits / 64 + 1] }
+    }
+
+    fn place(&self, hash: u64) -> (usize, u64) {
+        // The upper bits choose the word, evenly among however many there are, and the lower ones the bit.
+        let word = (u128::from(hash) * self.words.len() as u128) >> 64;
+        (word as usize, 1 << (hash % 64))
+    }
+
+    /// Adds a hash; tells whether it may have been there.
+    fn insert(&mut self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        let was_there = self.words[word] & bit != 0;
+        self.words[word] |= bit;
+        was_there
+    }
+
+    fn contains(&self, hash: u64) -> bool {
+        let (word, bit) = self.place(hash);
+        self.words[word] & bit != 0
+    }
+}
+
 /// What one call names: pairs, or whole inputs. Each is there once, in the order of its first mention.
 #[derive(Debug)]
 pub struct Targets {
@@ -426,20 +457,36 @@ impl Targets {
         self
     }
 
+    /// Positions without those that repeat an earlier one; `None` when none does.
+    ///
+    /// Most columns repeat nothing, and to see that must cost little: a bit for each hash tells which positions
+    /// may repeat another, and only these are compared, in a table.
     fn first_mentions(&self, count: u32) -> Option<Vec<u32>> {
+        let hasher = DefaultHashBuilder::default();
         let key = |position: u32| {
             let target = self.at(position as usize);
             (target.input_id, target.annotation_id)
         };
-        let hasher = DefaultHashBuilder::default();
         let hash = |position: &u32| hasher.hash_one(key(*position));
-        let mut seen = HashTable::<u32>::with_capacity(count as usize);
-        let mut repeated = Vec::new();
+        let (mut seen, mut twice) = (Bits::new(8 * count as usize), Bits::new(2 * count as usize));
+        let mut any = false;
         for position in 0..count {
-            let entry = seen.entry(hash(&position), |&other| key(other) == key(position), hash);
-            match entry {
-                hashbrown::hash_table::Entry::Occupied(_) => repeated.push(position),
-                hashbrown::hash_table::Entry::Vacant(entry) => drop(entry.insert(position)),
+            let hash = hash(&position);
+            if seen.insert(hash) {
+                twice.insert(hash);
+                any = true;
+            }
+        }
+        drop(seen);
+        if !any {
+            return None;
+        }
+        let mut firsts = HashTable::<u32>::new();
+        let mut repeated = Vec::new();
+        for position in (0..count).filter(|position| twice.contains(hash(position))) {
+            match firsts.entry(hash(&position), |&other| key(other) == key(position), hash) {
+                Entry::Occupied(_) => repeated.push(position),
+                Entry::Vacant(entry) => drop(entry.insert(position)),
             }
         }
         if repeated.is_empty() {

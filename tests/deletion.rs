@@ -263,6 +263,134 @@ proptest! {
     }
 }
 
+/// One of several who use a client at the same time, and when it is ended from outside, in milliseconds.
+#[derive(Debug, Clone)]
+struct Caller {
+    names: Names,
+    timeout: Option<u64>,
+    ended_after: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+enum Names {
+    One(Pair),
+    Pairs(Vec<Pair>),
+    Inputs(Vec<String>),
+}
+
+impl Caller {
+    fn names(&self, pair: &Pair) -> bool {
+        match &self.names {
+            Names::One(one) => one == pair,
+            Names::Pairs(pairs) => pairs.contains(pair),
+            Names::Inputs(inputs) => inputs.contains(&pair.0),
+        }
+    }
+
+    /// What it is told: of each pair that it named, of each input, its outcome.
+    async fn told(&self, client: &Client) -> Vec<(Target, Outcome)> {
+        let targets = match &self.names {
+            Names::One(pair) => pairs(std::slice::from_ref(pair)),
+            Names::Pairs(named) => pairs(named),
+            Names::Inputs(named) => inputs(named),
+        };
+        let call = Arc::new(Call::new(Arc::clone(&targets), self.timeout.map(Duration::from_millis)));
+        let ended = async {
+            match self.ended_after {
+                None => std::future::pending().await,
+                Some(time) => tokio::time::sleep(Duration::from_millis(time)).await,
+            }
+            call.end("cancelled");
+            std::future::pending::<()>().await;
+        };
+        let outcomes: Vec<_> = tokio::select! {
+            () = ended => unreachable!(),
+            outcomes = async { match &self.names {
+                Names::One(_) => vec![match client.delete_one(&call, false).await {
+                    Ok(()) => Outcome::Deleted,
+                    Err(failure) => failure.outcome,
+                }],
+                _ => {
+                    let report = client.delete(&call).await.unwrap();
+                    (0..report.requested()).map(|id| report.outcome(id)).collect()
+                }
+            } } => outcomes,
+        };
+        let named = (0..targets.len()).map(|id| {
+            let target = targets.get(id);
+            (target.input_id.to_owned(), target.annotation_id.map(ToOwned::to_owned))
+        });
+        named.zip(outcomes).collect()
+    }
+}
+
+/// An input, and an annotation on it where one was named.
+type Target = (String, Option<String>);
+
+prop_compose! {
+    fn some_caller()(
+        names in prop_oneof![
+            3 => (id('p', 4), id('a', 8)).prop_map(Names::One),
+            1 => some_pairs(12).prop_map(Names::Pairs),
+            1 => prop::collection::vec(id('p', 6), 0..4).prop_map(Names::Inputs),
+        ],
+        timeout in prop::option::weighted(0.2, 1u64..200),
+        ended_after in prop::option::weighted(0.2, 0u64..60),
+    ) -> Caller {
+        Caller { names, timeout, ended_after }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn whoever_else_uses_the_client_and_gives_up_every_outcome_is_true_and_nothing_widens(
+        there in some_pairs(30), callers in prop::collection::vec(some_caller(), 1..12),
+        batch_size in 1usize..6, conduct in some_conduct(),
+    ) {
+        let there: BTreeSet<_> = there.into_iter().collect();
+        let emulator = misbehaving_emulator_with(&there, conduct);
+        let client = client_with(&emulator, hurried(batch_size));
+        let told = block(futures_util::future::join_all(callers.iter().map(|caller| caller.told(&client))));
+        // Stopped, it has done what was on its way.
+        emulator.stop();
+
+        let left = left(&emulator);
+        for pair in there.difference(&left) {
+            prop_assert!(callers.iter().any(|caller| caller.names(pair)), "{:?} was not named", pair);
+        }
+        for (place, told) in told.iter().enumerate() {
+            let alone = |pair: &Pair| !callers.iter().enumerate().any(|(other, caller)| other != place && caller.names(pair));
+            for ((input_id, annotation_id), outcome) in told {
+                let is_meant = |pair: &&Pair| pair.0 == *input_id && annotation_id.as_ref().is_none_or(|id| pair.1 == *id);
+                let mine: Vec<_> = there.iter().filter(is_meant).collect();
+                let kept = mine.iter().filter(|pair| left.contains(**pair)).count();
+                match outcome {
+                    Outcome::Deleted | Outcome::Absent => prop_assert_eq!(kept, 0, "{:?} {:?}", mine, outcome),
+                    Outcome::Unsent => prop_assert!(mine.iter().all(|pair| left.contains(*pair) || !alone(pair)), "{:?} sent", mine),
+                    Outcome::Failed if mine.iter().all(|pair| alone(pair)) => {
+                        prop_assert!(mine.is_empty() || kept > 0, "{:?} failed and gone", mine);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let asked = |pair: &Pair| callers.iter().any(|caller| !matches!(caller.names, Names::Inputs(_)) && caller.names(pair));
+        for request in emulator.requests() {
+            if request.ids.is_empty() {
+                let named = |caller: &Caller| matches!(&caller.names, Names::Inputs(inputs) if request.input_ids.iter().all(|id| inputs.contains(id)));
+                prop_assert!(!request.input_ids.is_empty() && callers.iter().any(named), "{:?}", request.input_ids);
+                continue;
+            }
+            prop_assert_eq!(request.ids.len(), request.input_ids.len());
+            for pair in request.input_ids.into_iter().zip(request.ids) {
+                prop_assert!(asked(&pair), "{:?} was not named", pair);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_refused_batch_costs_three_requests() {
     let emulator = emulator_with(&(0..127).map(|n| ("p".to_owned(), format!("a{n}"))).collect());

@@ -7,20 +7,25 @@ use std::{
     time::Duration,
 };
 
+use http::uri::PathAndQuery;
 use tonic::{
     Code, ConnectError, TimeoutExpired,
+    client::Grpc,
     metadata::{Ascii, MetadataValue},
-    transport::{Certificate, ClientTlsConfig, Endpoint},
+    transport::{self, Certificate, ClientTlsConfig, Endpoint},
 };
 
-use super::quota::Turn;
+use super::{
+    quota::Turn,
+    request::{Deletion, DeletionCodec},
+};
 use crate::{
     config::{ConfigurationError, Credential, Settings},
     error::{Error, Kind, Status},
     wire::{self, StatusCode, api, status_name},
 };
 
-type Stub = api::v2_client::V2Client<tonic::transport::Channel>;
+type Stub = api::v2_client::V2Client<transport::Channel>;
 
 /// Name and version, as the service sees them.
 const PRODUCT: &str = concat!("clarifai-annotations/", env!("CARGO_PKG_VERSION"));
@@ -47,7 +52,7 @@ enum Connection {
     /// No request was sent yet.
     Idle,
     /// tonic connects on demand, and again after a break.
-    Ready(Stub),
+    Ready(transport::Channel),
     Closed,
 }
 
@@ -87,13 +92,15 @@ impl Channel {
     }
 
     /// `DeleteAnnotations`.
-    pub async fn delete_annotations(
-        &self,
-        turn: Turn,
-        request: api::DeleteAnnotationsRequest,
-    ) -> Result<(), Error> {
-        let mut stub = self.stub()?;
-        let answer = self.answer(stub.delete_annotations(self.request(request))).await;
+    pub async fn delete_annotations(&self, turn: Turn, request: Deletion) -> Result<(), Error> {
+        const PATH: &str = "/clarifai.api.V2/DeleteAnnotations";
+        // As the generated stub does, with another codec.
+        let mut connection = Grpc::new(self.connected()?);
+        let call = async {
+            connection.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
+            connection.unary(self.request(request), PathAndQuery::from_static(PATH), DeletionCodec).await
+        };
+        let answer = self.answer(call).await;
         answered(turn, answer.and_then(|answer| succeeded(answer.status)))
     }
 
@@ -111,17 +118,20 @@ impl Channel {
         parsed.map_err(|error| self.broken(&format!("an annotation in a list could not be read: {error}")))
     }
 
-    /// The stub, made on first use: it needs the runtime that the caller is on.
     fn stub(&self) -> Result<Stub, Error> {
+        Ok(Stub::new(self.connected()?).max_decoding_message_size(MAX_ANSWER_BYTES))
+    }
+
+    /// The connection, made on first use: it needs the runtime that the caller is on.
+    fn connected(&self) -> Result<transport::Channel, Error> {
         let mut connection = self.connection();
         match &*connection {
-            Connection::Ready(stub) => Ok(stub.clone()),
+            Connection::Ready(channel) => Ok(channel.clone()),
             Connection::Closed => Err(Error::Closed),
             Connection::Idle => {
-                let stub =
-                    Stub::new(self.endpoint.connect_lazy()).max_decoding_message_size(MAX_ANSWER_BYTES);
-                *connection = Connection::Ready(stub.clone());
-                Ok(stub)
+                let channel = self.endpoint.connect_lazy();
+                *connection = Connection::Ready(channel.clone());
+                Ok(channel)
             }
         }
     }

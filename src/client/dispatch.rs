@@ -11,13 +11,14 @@ use super::{
     call::{Call, Stopped},
     quota::Turn,
     reconcile,
+    request::Deletion,
     retry::{self, Verdict},
 };
 use crate::{
     LOGGER,
     error::{Error, Kind},
     report::{Ledger, Outcome, Report},
-    wire::api::{DeleteAnnotationRequest, DeleteAnnotationsRequest},
+    wire::api::DeleteAnnotationRequest,
 };
 
 /// Deletes what a call names. Batches leave one by one, each in its turn; up to `max_in_flight` of them are then
@@ -119,7 +120,7 @@ impl Run<'_> {
             let channel = &self.client.channel;
             let result = match self.form {
                 Form::One => channel.delete_annotation(turn, self.single_request(ids[0])).await,
-                Form::Many => channel.delete_annotations(turn, self.request(&ids)).await,
+                Form::Many => channel.delete_annotations(turn, self.request(ids.clone())).await,
             };
             match &result {
                 Ok(()) => self.call.deleted(&ids),
@@ -175,19 +176,7 @@ impl Run<'_> {
         }
     }
 
-    /// Pairs go as two lists of one length, whole inputs without `ids`. Which of the two is decided by what
-    /// the caller named and by nothing else: `ids` is never empty because there happens to be none.
-    fn request(&self, ids: &[u32]) -> DeleteAnnotationsRequest {
-        let (ids, input_ids) = self.named(ids);
-        DeleteAnnotationsRequest { user_app_id: Some(self.client.user_app_id()), ids, input_ids }
-    }
-
-    /// The annotation IDs and the input IDs that stand for these, pair by pair; of whole inputs the latter alone.
-    pub fn named(&self, ids: &[u32]) -> (Vec<String>, Vec<String>) {
-        let targets = || ids.iter().map(|&id| self.call.targets().get(id as usize));
-        (
-            targets().filter_map(|target| target.annotation_id).map(Into::into).collect(),
-            targets().map(|target| target.input_id.into()).collect(),
-        )
+    fn request(&self, ids: Vec<u32>) -> Deletion {
+        Deletion::new(self.client.user_app_id(), Arc::clone(self.call.targets()), ids)
     }
 }

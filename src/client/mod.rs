@@ -7,6 +7,7 @@ mod dispatch;
 mod group;
 mod quota;
 mod reconcile;
+mod request;
 mod retry;
 
 use std::sync::Arc;

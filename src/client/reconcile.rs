@@ -228,11 +228,10 @@ async fn pause_before_look(run: &Run<'_>, looks: u32) {
 /// Which pairs of a part are there, by one list. `None` when that cannot be found out; then it is settled.
 async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
     let targets = || part.ids.iter().map(|&id| (id, run.call.targets().get(id as usize)));
-    let (ids, input_ids) = run.named(&part.ids);
     let request = ListAnnotationsRequest {
         user_app_id: Some(run.client.user_app_id()),
-        ids,
-        input_ids,
+        ids: targets().filter_map(|(_, target)| target.annotation_id).map(Into::into).collect(),
+        input_ids: targets().map(|(_, target)| target.input_id.into()).collect(),
         list_all_annotations: true,
         page: 1,
         per_page: part.ids.len() as u32,

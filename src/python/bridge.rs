@@ -36,7 +36,8 @@ where
     let (future, inbox): (Bound<'py, PyAny>, Py<Inbox>) =
         pending.call1((End(Arc::clone(&call)),))?.extract()?;
     let settled = future.clone().unbind();
-    let inbox = Address { inbox, event_loop: future.call_method0(intern!(py, "get_loop"))?.unbind() };
+    let inbox =
+        Arc::new(Address { inbox, event_loop: future.call_method0(intern!(py, "get_loop"))?.unbind() });
     runtime().spawn(async move {
         let watcher = watcher.map(Arc::new);
         let finish = match &watcher {
@@ -59,7 +60,7 @@ where
 
 /// Brings work to its end while its watcher is told, in the event loop, how far it is.
 async fn watched<T>(
-    inbox: &Address,
+    inbox: &Arc<Address>,
     call: &Arc<Call>,
     watcher: &Arc<Watcher>,
     work: impl Future<Output = T>,
@@ -127,16 +128,20 @@ struct Address {
 }
 
 impl Address {
-    fn put(&self, letter: impl FnOnce(Python<'_>) + Send + 'static) {
+    fn put(self: &Arc<Self>, letter: impl FnOnce(Python<'_>) + Send + 'static) {
         let mut letters = self.inbox.get().letters();
         letters.push(Box::new(letter));
         let is_first = letters.len() == 1;
         drop(letters);
         if is_first {
-            Python::attach(|py| {
-                // A loop that is closed has nobody left who waits.
-                let _ = self.event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (&self.inbox,));
-            });
+            // On a thread of its own: whoever keeps the GIL must not keep the network waiting.
+            let address = Arc::clone(self);
+            runtime().spawn_blocking(move || Python::attach(|py| address.wake(py)));
         }
+    }
+
+    fn wake(&self, py: Python<'_>) {
+        // A loop that is closed has nobody left who waits.
+        let _ = self.event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (&self.inbox,));
     }
 }
