@@ -153,13 +153,15 @@ def shared(scale: Scale) -> Row:
         time.sleep(1.5)  # so that it has its part of the first second
         ours = emptied(peer, run("ours_pairs", base_url=peer.base_url, count=count))
     ours["share"] = share(count, ours["elapsed"] - 0.1, (QUOTA - others) * BATCH)
+    lost = ours["saw"]["throttled"] - ours["throttled"]
+    of = ours["saw"]["requests"] - ours["requests"]
     return Row(
         "shared",
         f"{count:,} pairs, latency 100 ms, another client takes {others} of {QUOTA}: share of what is left",
         "≥ 0.90",
         ours["share"],
         f"{ours['share']:.3f}, {ours['throttled']} throttled of {ours['requests']}",
-        "",
+        f"the other one: {lost} throttled of {of}",
         ours["share"] >= 0.90,
         [ours],
     )

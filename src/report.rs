@@ -112,8 +112,11 @@ impl Ledger {
         self.settle(ids, Outcome::Unknown, None);
     }
 
-    /// What became of these IDs, and the error behind it, if any.
+    /// What became of these IDs, and the error behind it, if any. A ledger that is closed takes no more.
     pub fn settle(&mut self, ids: &[u32], outcome: Outcome, error: Option<&Arc<Error>>) {
+        if self.outcomes.is_empty() {
+            return;
+        }
         for &id in ids {
             let before = std::mem::replace(&mut self.outcomes[id as usize], outcome);
             self.counts[before as usize] -= 1;
@@ -289,6 +292,14 @@ mod tests {
         ledger.requests.sent = 1;
         let summary = ledger.close(Duration::from_millis(1500)).summary();
         assert_eq!(summary, "2 deleted, 1 unsent (1 requests, 0 retries, 0 throttled) in 1.50 s");
+    }
+
+    #[test]
+    fn what_comes_after_a_ledger_is_closed_changes_nothing() {
+        let mut ledger = Ledger::new(1);
+        ledger.close(Duration::ZERO);
+        ledger.settle(&[0], Outcome::Deleted, None);
+        assert_eq!((ledger.count(Outcome::Unsent), ledger.count(Outcome::Deleted)), (1, 0));
     }
 
     #[test]

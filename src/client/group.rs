@@ -1,9 +1,9 @@
 //! Group commit: single deletions that come while another is under way share a request (Nagle's rule).
 //!
-//! One that comes alone goes at once, where the quota lets it. Those that come until it is answered gather, and go together as one request
-//! of pairs: when a batch is full, when an answer comes, or after [`LINGER`]; while the request waits for its turn
-//! they go on gathering. Only deletions of one app of one user ever share a request, and each caller gets what
-//! became of its own.
+//! One that comes alone goes at once, if the quota lets it. Those that come until it is answered gather, and go
+//! together as one request of pairs: when a batch is full, when an answer comes, or after [`LINGER`]; while the
+//! request waits for its turn they go on gathering. Only deletions of one app of one user ever share a request, and
+//! each caller gets what became of its own.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -106,7 +106,8 @@ impl Client {
             (Outcome::Deleted, _) => Ok(()),
             (Outcome::Absent, _) if missing_ok => Ok(()),
             (outcome, Some(error)) => Err(Failure { outcome, error: Error::clone(error) }),
-            (outcome, None) => unreachable!("{} without an error", outcome.name()),
+            // The runtime that carried it was shut down.
+            (outcome, None) => Err(Failure { outcome, error: Error::Ended { how: "abandoned".into() } }),
         }
     }
 

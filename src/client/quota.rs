@@ -20,7 +20,7 @@ const MARGIN: Duration = Duration::from_millis(20);
 
 /// After a throttled answer the pace is raised by one request a window when so long has passed without another;
 /// twice as long, up to the most, whenever the raise was what was throttled.
-const FIRST_PATIENCE: Duration = Duration::from_secs(2);
+const FIRST_PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where nothing comes through at all, everyone waits twice as long each time, up to what the service advises.
@@ -367,7 +367,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_pace_recovers_step_by_step_when_the_other_client_is_gone() {
-        let sent = sent_to_a_service(|now| if now < 5.0 { 10 } else { 15 }, 40.0).await;
-        assert!(rate(&sent, 30.0, 40.0) > 14.0, "{}", rate(&sent, 30.0, 40.0));
+        let sent = sent_to_a_service(|now| if now < 5.0 { 10 } else { 15 }, 60.0).await;
+        assert!(rate(&sent, 40.0, 60.0) > 14.0, "{}", rate(&sent, 40.0, 60.0));
     }
 }

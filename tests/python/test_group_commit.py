@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from clarifai_grpc.grpc.api import service_pb2
 
 from clarifai_annotations import AuthenticationError, Client, DeadlineError, NotFoundError
 from clarifai_annotations.emulator import Emulator, Fault
@@ -180,3 +182,24 @@ async def test_a_deletion_cancelled_on_its_way_is_not_sent_again_with_its_group(
         assert await outcomes(*deletions) == [None, asyncio.CancelledError, None]
         assert sorted(emulator.requests[1].ids) == ["b", "c"]
         assert emulator.requests[2].ids == ["c"]
+
+
+async def test_a_caller_who_gives_up_waiting_leaves_the_others_of_its_group_their_answers(
+    service: OfficialService,
+) -> None:
+    given_up = threading.Event()
+
+    def answer(request: Any, context: Any) -> Any:
+        if isinstance(request, service_pb2.DeleteAnnotationsRequest):
+            given_up.wait(timeout=30)
+        return deletion_answer(10000)(request, context)
+
+    service.on_delete = answer
+    with client_of(service, request_timeout=10, **SLOW) as client:
+        await client.delete_annotation_async("photo", "first")
+        hurried = client.delete_annotation_async("photo", "hurried", timeout=1.2)
+        patient = client.delete_annotation_async("photo", "patient")
+        with pytest.raises(DeadlineError, match="is unknown: the call was not done within 1.2 s"):
+            await hurried
+        given_up.set()
+        await patient
