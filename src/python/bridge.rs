@@ -13,6 +13,7 @@ use pyo3::{intern, prelude::*, sync::PyOnceLock};
 use tokio::time;
 
 use super::{
+    exit,
     progress::{self, Watcher},
     wait::{result_or, runtime},
 };
@@ -136,7 +137,7 @@ impl Address {
         if is_first {
             // On a thread of its own: whoever keeps the GIL must not keep the network waiting.
             let address = Arc::clone(self);
-            runtime().spawn_blocking(move || Python::attach(|py| address.wake(py)));
+            runtime().spawn_blocking(move || exit::attach(|py| address.wake(py)));
         }
     }
 

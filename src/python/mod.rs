@@ -10,6 +10,7 @@
 //! | `progress` | how far a call is, and who is told |
 //! | `emulator` | `Emulator` |
 //! | `report`, `table` | `DeleteReport` and its failures; the same as a table |
+//! | `exit` | the end of the interpreter |
 //! | `errors` | the core's errors → Python exceptions |
 
 mod bridge;
@@ -17,6 +18,7 @@ mod client;
 mod columns;
 mod emulator;
 mod errors;
+mod exit;
 mod progress;
 mod report;
 mod table;
@@ -28,6 +30,7 @@ use log::LevelFilter;
 use pyo3::{prelude::*, types::PyBytes};
 use pyo3_log::{Caching, Logger};
 
+use self::exit::UntilExit;
 use crate::LOGGER;
 
 /// The native half of clarifai_annotations.
@@ -52,6 +55,8 @@ mod _native {
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         wait::prepare();
+        let at_exit = wrap_pyfunction!(exit::at_exit, module)?;
+        module.py().import("atexit")?.call_method1("register", (at_exit,))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("FILE_DESCRIPTOR_SET", PyBytes::new(module.py(), crate::wire::FILE_DESCRIPTOR_SET))
     }
@@ -68,6 +73,10 @@ fn log_to_python(py: Python<'_>) {
         .map(|logger| logger.filter(LevelFilter::Off).filter_target(LOGGER.into(), LevelFilter::Debug));
     INSTALLED.call_once(|| {
         // Nobody else in this library installs one; and a client without a log is better than none.
-        let _ = logger.map(Logger::install);
+        if let Ok(logger) = logger
+            && log::set_boxed_logger(Box::new(UntilExit(logger))).is_ok()
+        {
+            log::set_max_level(LevelFilter::Debug);
+        }
     });
 }

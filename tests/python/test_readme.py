@@ -46,7 +46,7 @@ def test_an_example_of_a_suite_passes(suite: str, pytester: pytest.Pytester) -> 
 
 
 def test_there_are_examples_to_run() -> None:
-    assert (len(EXAMPLES), len(SUITES)) == (8, 1)
+    assert (len(EXAMPLES), len(SUITES)) == (10, 1)
 
 
 def test_the_commands_of_the_readme_are_the_ones_that_ci_runs() -> None:
