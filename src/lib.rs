@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`wire`] | the service's messages and status codes | anything else here |
 //! | [`ids`] | ID columns and what they name, validated | anything else here |
+//! | [`process`] | what belongs to one process, after a fork too | anything else here |
 //! | [`report`], [`error`] | outcomes of IDs, failures of requests | anything but each other |
 //! | [`config`] | settings and credentials | the client |
 //! | [`client`] | the way of a deletion | Python, the emulator |
@@ -16,6 +17,7 @@ pub mod config;
 pub mod emulator;
 pub mod error;
 pub mod ids;
+pub mod process;
 #[cfg(feature = "python")]
 mod python;
 pub mod report;

@@ -21,6 +21,13 @@ def pending(end: Callable[[], None]) -> tuple[DeletionFuture, Inbox]:
     return DeletionFuture(end, loop=loop), inbox
 
 
+def done(value: Any) -> asyncio.Future[Any]:
+    """Make a future of the running loop that has its result already."""
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(value)
+    return future
+
+
 class DeletionFuture(asyncio.Future[Any]):
     """A future that is cancelled in two steps: nothing more is sent, then the answers on their way are in."""
 

@@ -380,6 +380,7 @@ class Client:
     def close(self) -> None:
         """Close the connection, also for the clients made by `for_app`. Later calls fail."""
 
+    def __reduce__(self) -> tuple[Any, tuple[()]]: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /

@@ -3,7 +3,10 @@
 use std::{
     error::Error as _,
     fs,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -22,6 +25,7 @@ use super::{
 use crate::{
     config::{ConfigurationError, Credential, Settings},
     error::{Error, Kind, Status},
+    process::PerProcess,
     wire::{self, StatusCode, api, status_name},
 };
 
@@ -45,15 +49,9 @@ pub struct Channel {
     endpoint: Endpoint,
     credential: (&'static str, MetadataValue<Ascii>),
     request_timeout: Duration,
-    connection: Mutex<Connection>,
-}
-
-enum Connection {
-    /// No request was sent yet.
-    Idle,
-    /// tonic connects on demand, and again after a break.
-    Ready(transport::Channel),
-    Closed,
+    /// Made at the first request; tonic connects on demand, and again after a break.
+    connection: PerProcess<Mutex<Option<transport::Channel>>>,
+    closed: AtomicBool,
 }
 
 impl Channel {
@@ -66,18 +64,20 @@ impl Channel {
             endpoint: endpoint(settings)?,
             credential: credential(&settings.credential)?,
             request_timeout: settings.limits.request_timeout,
-            connection: Mutex::new(Connection::Idle),
+            connection: PerProcess::new(),
+            closed: AtomicBool::new(false),
         })
     }
 
     /// Fails when [`close`](Self::close) was called.
     pub fn open(&self) -> Result<(), Error> {
-        if matches!(*self.connection(), Connection::Closed) { Err(Error::Closed) } else { Ok(()) }
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// Refuses all later requests; the connection ends with the last request under way.
     pub fn close(&self) {
-        *self.connection() = Connection::Closed;
+        self.closed.store(true, Ordering::Release);
+        self.connection().take();
     }
 
     /// `DeleteAnnotation`. Like every request it takes a turn, and tells the quota how it was answered.
@@ -125,19 +125,12 @@ impl Channel {
     /// The connection, made on first use: it needs the runtime that the caller is on.
     fn connected(&self) -> Result<transport::Channel, Error> {
         let mut connection = self.connection();
-        match &*connection {
-            Connection::Ready(channel) => Ok(channel.clone()),
-            Connection::Closed => Err(Error::Closed),
-            Connection::Idle => {
-                let channel = self.endpoint.connect_lazy();
-                *connection = Connection::Ready(channel.clone());
-                Ok(channel)
-            }
-        }
+        self.open()?;
+        Ok(connection.get_or_insert_with(|| self.endpoint.connect_lazy()).clone())
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn connection(&self) -> MutexGuard<'_, Option<transport::Channel>> {
+        self.connection.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {

@@ -100,7 +100,7 @@ impl Run<'_> {
 
     /// Waits for the turn of a request, unless the run is stopped.
     pub async fn turn(&self) -> Result<Turn, Stopped> {
-        self.call.unless_stopped(self.client.quota.turn()).await
+        self.call.unless_stopped(self.client.quota().turn()).await
     }
 
     /// Brings every ID of a batch to its outcome.

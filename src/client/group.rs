@@ -45,9 +45,9 @@ struct Gathering {
 
 /// Deletes the one pair of `call`: at once when nothing is under way, else together with others.
 pub async fn delete(client: &Client, call: &Arc<Call>) -> Report {
-    let (groups, app) = (&client.groups, &client.user_app);
+    let (groups, app) = (client.groups(), &client.user_app);
     if let Some(_under_way) = groups.go_alone(app)
-        && let Some(turn) = client.quota.turn_now()
+        && let Some(turn) = client.quota().turn_now()
     {
         dispatch::run_at_once(client, call, turn).await;
         return call.close();
@@ -71,7 +71,7 @@ async fn collect(client: Client, mut collector: Collector) {
     let size = client.settings.limits.batch_size;
     while collector.has_waiting() {
         collector.until_ripe(size).await;
-        let turn = client.quota.turn().await;
+        let turn = client.quota().turn().await;
         if let Some((group, under_way)) = collector.board(size) {
             tokio::spawn(carry(client.clone(), group, turn, under_way));
         }

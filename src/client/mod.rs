@@ -15,6 +15,7 @@ use std::sync::Arc;
 use crate::{
     config::{ConfigurationError, Settings},
     error::Error,
+    process::PerProcess,
     report::{Outcome, Report},
     wire::api::UserAppIdSet,
 };
@@ -24,7 +25,8 @@ use channel::Channel;
 use group::{Groups, UserApp};
 use quota::Quota;
 
-/// Deletes annotations of one app. Cheap to clone: clones share the connection and the pace.
+/// Deletes annotations of one app. Cheap to clone: clones share the connection and the pace. In a process that
+/// was forked it has a connection and a pace of that process.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -42,9 +44,14 @@ use quota::Quota;
 pub struct Client {
     settings: Arc<Settings>,
     channel: Arc<Channel>,
-    quota: Arc<Quota>,
-    groups: Arc<Groups>,
+    traffic: Arc<PerProcess<Traffic>>,
     user_app: Arc<UserApp>,
+}
+
+/// What leaves this process: how much of it, and what leaves together.
+struct Traffic {
+    quota: Quota,
+    groups: Arc<Groups>,
 }
 
 impl Client {
@@ -53,11 +60,9 @@ impl Client {
     /// # Errors
     /// [`ConfigurationError`] when the certificates cannot be read or the base is no URL.
     pub fn new(settings: Settings) -> Result<Self, ConfigurationError> {
-        let limits = &settings.limits;
         Ok(Self {
             channel: Arc::new(Channel::new(&settings)?),
-            quota: Arc::new(Quota::new(limits.requests_per_second, limits.max_in_flight)),
-            groups: Arc::default(),
+            traffic: Arc::default(),
             user_app: user_app(&settings),
             settings: Arc::new(settings),
         })
@@ -109,6 +114,22 @@ impl Client {
             // The runtime that carried it was shut down.
             (outcome, None) => Err(Failure { outcome, error: Error::Ended { how: "abandoned".into() } }),
         }
+    }
+
+    fn traffic(&self) -> &Traffic {
+        let limits = &self.settings.limits;
+        self.traffic.get_or_init(|| Traffic {
+            quota: Quota::new(limits.requests_per_second, limits.max_in_flight),
+            groups: Arc::default(),
+        })
+    }
+
+    fn quota(&self) -> &Quota {
+        &self.traffic().quota
+    }
+
+    fn groups(&self) -> &Arc<Groups> {
+        &self.traffic().groups
     }
 
     fn user_app_id(&self) -> UserAppIdSet {

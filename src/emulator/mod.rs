@@ -30,6 +30,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     ops::Deref,
     path::Path,
+    process,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
@@ -90,6 +91,8 @@ pub struct Emulator {
     address: SocketAddr,
     tls: Option<Tls>,
     running: Mutex<Option<Running>>,
+    /// That it runs in.
+    process: u32,
 }
 
 struct Running {
@@ -129,7 +132,13 @@ impl Emulator {
         let thread = std::thread::Builder::new()
             .name("clarifai-emulator".into())
             .spawn(move || runtime.block_on(serve))?;
-        Ok(Self { service, address, tls, running: Mutex::new(Some(Running { commands, thread })) })
+        Ok(Self {
+            process: process::id(),
+            service,
+            address,
+            tls,
+            running: Mutex::new(Some(Running { commands, thread })),
+        })
     }
 
     /// Where it listens, for example `http://127.0.0.1:43121`.
@@ -172,7 +181,10 @@ impl Emulator {
     /// Stops serving, closes every connection and waits for its threads. What was stored stays to be looked at.
     pub fn stop(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Running { commands, thread }) = running {
+        if self.process != process::id() {
+            // It goes on in the process that this one was forked from.
+            std::mem::forget(running);
+        } else if let Some(Running { commands, thread }) = running {
             if let Some(tls) = &self.tls {
                 tls.discard();
             }
@@ -194,5 +206,9 @@ impl Deref for Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.stop();
+        if self.process != process::id() {
+            // Nor is the authority's file ours to remove.
+            std::mem::forget(self.tls.take());
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The bridge to event loops: results come back many at a time, with one wake-up of the loop for all that have
 //! arrived; and a cancellation waits for the answers that are on their way.
 //!
-//! `future_into_py` of pyo3-async-runtimes wakes the loop once for each result, about 60 µs, and drops the work
-//! when the future is cancelled, so that its outcome would be lost.
+//! pyo3-async-runtimes would do for neither: its `future_into_py` wakes the loop once for each result, about 60 µs, and
+//! drops the work when the future is cancelled, so that its outcome is lost. Nor does its runtime survive a fork.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -57,6 +57,14 @@ where
         });
     });
     Ok(future)
+}
+
+/// A future of the running event loop that has its result already.
+///
+/// # Errors
+/// A `RuntimeError` when no event loop is running.
+pub fn done<'py>(py: Python<'py>, value: impl IntoPyObject<'py>) -> PyResult<Bound<'py, PyAny>> {
+    py.import("clarifai_annotations._futures")?.getattr("done")?.call1((value,))
 }
 
 /// Brings work to its end while its watcher is told, in the event loop, how far it is.

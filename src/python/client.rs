@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
-use pyo3::{exceptions::PyValueError, prelude::*};
-use pyo3_async_runtimes::tokio::future_into_py;
+use pyo3::{
+    exceptions::{PyTypeError, PyValueError},
+    prelude::*,
+    types::{PyDict, PyTuple},
+};
 
-use super::{columns, errors, log_to_python, progress::Watcher, report::DeleteReport, wait::Wait};
+use super::{bridge, columns, errors, log_to_python, progress::Watcher, report::DeleteReport, wait::Wait};
 use crate::{
     client::{Call, Client},
     config::{self, Arguments, Limits, Settings},
@@ -58,7 +61,7 @@ fn connect(py: Python<'_>, arguments: Arguments, environment: &Environment) -> P
 fn client_or_shared(py: Python<'_>, given: Option<&Bound<'_, PyClient>>) -> PyResult<Client> {
     static SHARED: Mutex<Option<(Environment, Client)>> = Mutex::new(None);
     if let Some(given) = given {
-        return Ok(given.get().0.clone());
+        return Ok(given.get().client.clone());
     }
     let environment = environment(py)?;
     if let Some((made_from, client)) = &*SHARED.lock().unwrap_or_else(PoisonError::into_inner)
@@ -101,7 +104,11 @@ fn client_or_shared(py: Python<'_>, given: Option<&Bound<'_, PyClient>>) -> PyRe
 ///     >>> with Client(user_id="me", app_id="cats") as client:  # the key is in CLARIFAI_PAT
 ///     ...     client.delete_annotation("photo-1", "box-7")
 #[pyclass(name = "Client", module = "clarifai_annotations", frozen)]
-pub struct PyClient(Client);
+pub struct PyClient {
+    client: Client,
+    /// Its credential was given as an argument, rather than found where another process finds it too.
+    keeps_a_secret: bool,
+}
 
 #[pymethods]
 impl PyClient {
@@ -132,25 +139,26 @@ impl PyClient {
         let limits = Limits { requests_per_second, batch_size, max_in_flight, request_timeout, max_attempts };
         let arguments =
             Arguments { user_id, app_id, pat, session_token, base_url, root_certificates_path, limits };
-        connect(py, arguments, &environment(py)?).map(Self)
+        let keeps_a_secret = arguments.pat.is_some() || arguments.session_token.is_some();
+        Ok(Self { client: connect(py, arguments, &environment(py)?)?, keeps_a_secret })
     }
 
     /// Owner of the app.
     #[getter]
     fn user_id(&self) -> &str {
-        &self.0.settings().user_id
+        &self.client.settings().user_id
     }
 
     /// The app whose annotations are deleted.
     #[getter]
     fn app_id(&self) -> &str {
-        &self.0.settings().app_id
+        &self.client.settings().app_id
     }
 
     /// Where the service is.
     #[getter]
     fn base_url(&self) -> &str {
-        &self.0.settings().base_url
+        &self.client.settings().base_url
     }
 
     /// Make a client of another app that shares this one's connection and pace.
@@ -163,8 +171,9 @@ impl PyClient {
     ///     ConfigurationError: An ID is empty.
     #[pyo3(signature = (app_id, *, user_id=None))]
     fn for_app(&self, py: Python<'_>, app_id: String, user_id: Option<String>) -> PyResult<Self> {
-        let client = self.0.for_app(app_id, user_id);
-        client.map(Self).map_err(|error| errors::configuration_error(py, &error))
+        let client = self.client.for_app(app_id, user_id);
+        let client = client.map_err(|error| errors::configuration_error(py, &error))?;
+        Ok(Self { client, ..*self })
     }
 
     /// Delete one annotation, as the function `delete_annotation` does.
@@ -176,7 +185,7 @@ impl PyClient {
         missing_ok: bool,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        delete_one(&self.0, input_id, annotation_id, missing_ok, timeout, Wait::Blocking)
+        delete_one(&self.client, input_id, annotation_id, missing_ok, timeout, Wait::Blocking)
     }
 
     /// Delete one annotation, as the function `delete_annotation_async` does.
@@ -188,7 +197,7 @@ impl PyClient {
         missing_ok: bool,
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        delete_one(&self.0, input_id, annotation_id, missing_ok, timeout, Wait::Awaited)
+        delete_one(&self.client, input_id, annotation_id, missing_ok, timeout, Wait::Awaited)
     }
 
     /// Delete many annotations in pairs, as the function `delete_annotations` does.
@@ -206,7 +215,7 @@ impl PyClient {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         delete_pairs(
-            &self.0,
+            &self.client,
             input_ids,
             annotation_ids,
             Options { missing_ok, on_failure, progress, timeout },
@@ -229,7 +238,7 @@ impl PyClient {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         delete_pairs(
-            &self.0,
+            &self.client,
             input_ids,
             annotation_ids,
             Options { missing_ok, on_failure, progress, timeout },
@@ -248,7 +257,7 @@ impl PyClient {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         delete_inputs(
-            &self.0,
+            &self.client,
             input_ids,
             Options { missing_ok: false, on_failure, progress, timeout },
             Wait::Blocking,
@@ -266,7 +275,7 @@ impl PyClient {
         timeout: Option<f64>,
     ) -> PyResult<Bound<'py, PyAny>> {
         delete_inputs(
-            &self.0,
+            &self.client,
             input_ids,
             Options { missing_ok: false, on_failure, progress, timeout },
             Wait::Awaited,
@@ -275,7 +284,7 @@ impl PyClient {
 
     /// Close the connection, also for the clients made by `for_app`. Later calls fail.
     fn close(&self) {
-        self.0.close();
+        self.client.close();
     }
 
     fn __enter__(this: Py<Self>) -> Py<Self> {
@@ -287,7 +296,7 @@ impl PyClient {
     }
 
     fn __aenter__(this: Py<Self>, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-        future_into_py(py, async { Ok(this) })
+        bridge::done(py, this)
     }
 
     fn __aexit__<'py>(
@@ -298,12 +307,36 @@ impl PyClient {
         _trace: &Bound<'_, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
         self.close();
-        future_into_py(py, async { Ok(None::<()>) })
+        bridge::done(py, py.None())
+    }
+
+    /// What `pickle` keeps: everything but the credential, which the other process finds for itself.
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, Bound<'py, PyTuple>)> {
+        if self.keeps_a_secret {
+            return Err(PyTypeError::new_err(
+                "this client cannot be pickled: its credential was given as an argument, and would travel in clear. \
+                 Let each process find it by CLARIFAI_PAT or `clarifai login`, or make the client there",
+            ));
+        }
+        let Settings { user_id, app_id, credential: _, base_url, root_certificates_path, limits } =
+            self.client.settings();
+        let settings = PyDict::new(py);
+        settings.set_item("user_id", user_id)?;
+        settings.set_item("app_id", app_id)?;
+        settings.set_item("base_url", base_url)?;
+        settings.set_item("root_certificates_path", root_certificates_path)?;
+        settings.set_item("requests_per_second", limits.requests_per_second)?;
+        settings.set_item("batch_size", limits.batch_size)?;
+        settings.set_item("max_in_flight", limits.max_in_flight)?;
+        settings.set_item("request_timeout", limits.request_timeout.as_secs_f64())?;
+        settings.set_item("max_attempts", limits.max_attempts)?;
+        let make = py.import("functools")?.getattr("partial")?;
+        Ok((make.call((py.get_type::<Self>(),), Some(&settings))?, PyTuple::empty(py)))
     }
 
     fn __repr__(&self) -> String {
         let Settings { user_id, app_id, credential, base_url, root_certificates_path, limits } =
-            self.0.settings();
+            self.client.settings();
         let Limits { requests_per_second, batch_size, max_in_flight, request_timeout, max_attempts } = limits;
         let credential = match credential {
             config::Credential::Pat(_) => "pat='***'",

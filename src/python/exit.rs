@@ -7,13 +7,17 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use log::{Log, Metadata, Record};
 use pyo3::prelude::*;
 
-static GATE: Gate = Gate { state: Mutex::new(State { closed: false, inside: 0 }), left: Condvar::new() };
+use crate::process::PerProcess;
 
+static GATE: PerProcess<Gate> = PerProcess::new();
+
+#[derive(Default)]
 struct Gate {
     state: Mutex<State>,
     left: Condvar,
 }
 
+#[derive(Default)]
 struct State {
     closed: bool,
     /// Threads that use Python, or wait for the GIL.
@@ -21,6 +25,10 @@ struct State {
 }
 
 impl Gate {
+    fn here() -> &'static Self {
+        GATE.get_or_init(Self::default)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -31,7 +39,7 @@ struct Inside;
 
 impl Inside {
     fn enter() -> Option<Self> {
-        let mut state = GATE.state();
+        let mut state = Gate::here().state();
         if state.closed {
             return None;
         }
@@ -42,8 +50,8 @@ impl Inside {
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        GATE.state().inside -= 1;
-        GATE.left.notify_all();
+        Gate::here().state().inside -= 1;
+        Gate::here().left.notify_all();
     }
 }
 
@@ -59,9 +67,9 @@ pub fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
 #[pyfunction]
 pub fn at_exit(py: Python<'_>) {
     py.detach(|| {
-        let mut state = GATE.state();
+        let mut state = Gate::here().state();
         state.closed = true;
-        let nobody = GATE.left.wait_while(state, |state| state.inside > 0);
+        let nobody = Gate::here().left.wait_while(state, |state| state.inside > 0);
         drop(nobody.unwrap_or_else(PoisonError::into_inner));
     });
 }

@@ -54,7 +54,6 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        wait::prepare();
         let at_exit = wrap_pyfunction!(exit::at_exit, module)?;
         module.py().import("atexit")?.call_method1("register", (at_exit,))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;

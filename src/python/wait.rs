@@ -2,18 +2,19 @@
 //! between a function and its `_async` twin.
 
 use std::{
-    pin::{Pin, pin},
+    pin::Pin,
+    process,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
-use pyo3::prelude::*;
+use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio::runtime::Runtime;
 
 use super::{bridge, progress::Watcher};
-use crate::client::Call;
+use crate::{client::Call, process::PerProcess};
 
 /// How often a blocked call looks whether Ctrl-C was pressed.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -27,17 +28,15 @@ pub enum Wait {
     Awaited,
 }
 
-/// Says how the runtime is to be made. It is made at the first call: an import starts no thread.
-pub fn prepare() {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    // One thread has the connections of a process well in hand, and none is woken to look for work to share.
-    runtime.worker_threads(1).thread_name("clarifai-annotations").enable_all();
-    pyo3_async_runtimes::tokio::init(runtime);
-}
-
-/// The runtime that all calls share.
+/// The runtime that all calls of this process share. It is made at the first call: an import starts no thread.
 pub fn runtime() -> &'static Runtime {
-    pyo3_async_runtimes::tokio::get_runtime()
+    static RUNTIME: PerProcess<Runtime> = PerProcess::new();
+    RUNTIME.get_or_init(|| {
+        // One thread has the connections of a process well in hand, and none is woken to look for work to share.
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).thread_name("clarifai-annotations").enable_all();
+        runtime.build().unwrap_or_else(|error| panic!("the system gives no thread: {error}"))
+    })
 }
 
 impl Wait {
@@ -76,7 +75,10 @@ fn block<'py, Finish>(
 where
     Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send,
 {
-    let mut work = pin!(work);
+    // Made while the GIL is held: no other thread can fork meanwhile.
+    runtime();
+    let process = process::id();
+    let mut work = Box::pin(work);
     let mut interrupted = None;
     let finish = loop {
         // Signal handlers and the watcher run outside of the runtime: they may make calls of their own.
@@ -93,6 +95,12 @@ where
         }
         if let Some(watcher) = &watcher {
             watcher.look(py, call);
+        }
+        if process::id() != process {
+            // Nobody in this process brings it to an end, and to drop it would wake threads that are not there.
+            std::mem::forget(work);
+            let message = "the process was forked in a callback of this call: it goes on in the parent alone";
+            return Err(PyRuntimeError::new_err(message));
         }
     };
     let result = finish(py);
