@@ -4,7 +4,7 @@
 //! hands them over one by one ([`ColumnBuilder`]) or as Arrow arrays ([`Column::from_arrow`], read in place);
 //! what comes out holds only IDs that may be sent.
 
-use std::{fmt, hash::BuildHasher, sync::Arc};
+use std::{convert::Infallible, fmt, hash::BuildHasher, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, LargeStringArray, StringArray, StringViewArray, cast::AsArray,
@@ -184,6 +184,18 @@ impl Chunk {
             Self::Dictionary { keys, values } => values.value(keys[row] as usize),
         }
     }
+
+    /// Visits all IDs in their order: much faster than one by one, for the layout is looked at once.
+    fn each<E>(&self, mut visit: impl FnMut(usize, &str) -> Result<(), E>) -> Result<(), E> {
+        match self {
+            Self::Utf8(array) => (0..array.len()).try_for_each(|row| visit(row, array.value(row))),
+            Self::LargeUtf8(array) => (0..array.len()).try_for_each(|row| visit(row, array.value(row))),
+            Self::Utf8View(array) => (0..array.len()).try_for_each(|row| visit(row, array.value(row))),
+            Self::Dictionary { keys, values } => {
+                keys.iter().enumerate().try_for_each(|(row, &key)| visit(row, values.value(key as usize)))
+            }
+        }
+    }
 }
 
 impl Column {
@@ -206,9 +218,7 @@ impl Column {
         let (mut chunks, mut starts, mut len) = (Vec::new(), Vec::new(), 0);
         for array in arrays.iter().filter(|array| !array.is_empty()) {
             let chunk = chunk_of(parameter, len, array)?;
-            for row in 0..array.len() {
-                validate(Place { parameter, index: Some(len + row) }, chunk.value(row))?;
-            }
+            chunk.each(|row, id| validate(Place { parameter, index: Some(len + row) }, id))?;
             chunks.push(chunk);
             starts.push(len);
             len += array.len();
@@ -227,6 +237,21 @@ impl Column {
     /// Whether the column has no ID.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Visits all IDs in their order.
+    fn each(&self, mut visit: impl FnMut(usize, &str)) {
+        match &self.0 {
+            Storage::Text(text) => (0..text.ends.len()).for_each(|index| visit(index, text.get(index))),
+            Storage::Arrow { chunks, starts, .. } => {
+                for (chunk, start) in chunks.iter().zip(starts) {
+                    let Ok(()) = chunk.each(|row, id| {
+                        visit(start + row, id);
+                        Ok::<_, Infallible>(())
+                    });
+                }
+            }
+        }
     }
 
     /// The ID at a position.
@@ -370,21 +395,21 @@ impl Bits {
         Self { words: vec![0; bits / 64 + 1] }
     }
 
-    fn place(&self, hash: u64) -> (usize, u64) {
+    fn place(&self, hash: u32) -> (usize, u64) {
         // The upper bits choose the word, evenly among however many there are, and the lower ones the bit.
-        let word = (u128::from(hash) * self.words.len() as u128) >> 64;
+        let word = (u64::from(hash) * self.words.len() as u64) >> 32;
         (word as usize, 1 << (hash % 64))
     }
 
     /// Adds a hash; tells whether it may have been there.
-    fn insert(&mut self, hash: u64) -> bool {
+    fn insert(&mut self, hash: u32) -> bool {
         let (word, bit) = self.place(hash);
         let was_there = self.words[word] & bit != 0;
         self.words[word] |= bit;
         was_there
     }
 
-    fn contains(&self, hash: u64) -> bool {
+    fn contains(&self, hash: u32) -> bool {
         let (word, bit) = self.place(hash);
         self.words[word] & bit != 0
     }
@@ -453,7 +478,7 @@ impl Targets {
     }
 
     fn without_repeats(mut self) -> Self {
-        self.distinct = self.first_mentions(self.input_ids.len() as u32);
+        self.distinct = self.first_mentions();
         self
     }
 
@@ -461,29 +486,23 @@ impl Targets {
     ///
     /// Most columns repeat nothing, and to see that must cost little: a bit for each hash tells which positions
     /// may repeat another, and only these are compared, in a table.
-    fn first_mentions(&self, count: u32) -> Option<Vec<u32>> {
-        let hasher = DefaultHashBuilder::default();
+    fn first_mentions(&self) -> Option<Vec<u32>> {
+        let hashes = self.hashes();
+        let (mut seen, mut twice) = (Bits::new(8 * hashes.len()), Bits::new(2 * hashes.len()));
+        for &hash in &hashes {
+            if seen.insert(hash) {
+                twice.insert(hash);
+            }
+        }
         let key = |position: u32| {
             let target = self.at(position as usize);
             (target.input_id, target.annotation_id)
         };
-        let hash = |position: &u32| hasher.hash_one(key(*position));
-        let (mut seen, mut twice) = (Bits::new(8 * count as usize), Bits::new(2 * count as usize));
-        let mut any = false;
-        for position in 0..count {
-            let hash = hash(&position);
-            if seen.insert(hash) {
-                twice.insert(hash);
-                any = true;
-            }
-        }
-        drop(seen);
-        if !any {
-            return None;
-        }
+        let hash = |position: &u32| u64::from(hashes[*position as usize]).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let mut firsts = HashTable::<u32>::new();
         let mut repeated = Vec::new();
-        for position in (0..count).filter(|position| twice.contains(hash(position))) {
+        let candidates = (0..).zip(&hashes).filter(|(_, hash)| twice.contains(**hash));
+        for (position, _) in candidates {
             match firsts.entry(hash(&position), |&other| key(other) == key(position), hash) {
                 Entry::Occupied(_) => repeated.push(position),
                 Entry::Vacant(entry) => drop(entry.insert(position)),
@@ -493,7 +512,21 @@ impl Targets {
             return None;
         }
         let mut repeated = repeated.into_iter().peekable();
-        Some((0..count).filter(|position| repeated.next_if_eq(position).is_none()).collect())
+        let positions = 0..hashes.len() as u32;
+        Some(positions.filter(|position| repeated.next_if_eq(position).is_none()).collect())
+    }
+
+    /// A hash of what each position names.
+    fn hashes(&self) -> Vec<u32> {
+        let hasher = DefaultHashBuilder::default();
+        let mut hashes = vec![0; self.input_ids.len()];
+        for column in [Some(&self.input_ids), self.annotation_ids.as_ref()].into_iter().flatten() {
+            column.each(|position, id| {
+                let hash = &mut hashes[position];
+                *hash = hasher.hash_one((*hash, id)) as u32;
+            });
+        }
+        hashes
     }
 
     fn at(&self, position: usize) -> Target<'_> {
@@ -535,7 +568,10 @@ impl Targets {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use arrow_array::{DictionaryArray, Int64Array, NullArray, StructArray, types::Int8Type};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -557,6 +593,29 @@ mod tests {
         let targets = Targets::pairs(column(&["i", "i", "j", "i"]), column(&["a", "b", "a", "a"])).unwrap();
         let named: Vec<_> = (0..targets.len()).map(|index| targets.get(index).position).collect();
         assert_eq!((named, targets.duplicates()), (vec![0, 1, 2], 1));
+    }
+
+    proptest! {
+        #[test]
+        fn among_many_pairs_those_that_repeat_an_earlier_one_are_found(
+            named in prop::collection::vec((0..40u16, 0..40u16), 0..3000),
+        ) {
+            let text = |part: fn(&(u16, u16)) -> u16| -> Vec<String> {
+                named.iter().map(|pair| part(pair).to_string()).collect()
+            };
+            let (input_ids, annotation_ids) = (text(|pair| pair.0), text(|pair| pair.1));
+            // One column of each storage, the second in chunks.
+            let chunks: Vec<ArrayRef> =
+                annotation_ids.chunks(1000).map(|ids| Arc::new(StringArray::from(ids.to_vec())) as _).collect();
+            let mut builder = ColumnBuilder::new("ids");
+            input_ids.iter().for_each(|id| builder.push(id).unwrap());
+            let targets = Targets::pairs(builder.finish(), Column::from_arrow("ids", &chunks).unwrap()).unwrap();
+
+            let mut seen = HashSet::new();
+            let firsts: Vec<_> = (0..named.len()).filter(|&position| seen.insert(named[position])).collect();
+            let found: Vec<_> = (0..targets.len()).map(|index| targets.get(index).position).collect();
+            prop_assert_eq!(found, firsts);
+        }
     }
 
     #[test]
