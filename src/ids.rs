@@ -478,7 +478,9 @@ impl Targets {
     }
 
     fn without_repeats(mut self) -> Self {
-        self.distinct = self.first_mentions();
+        if self.input_ids.len() > 1 {
+            self.distinct = self.first_mentions();
+        }
         self
     }
 

@@ -5,7 +5,24 @@
 //! too: to unregister a socket there would take it from the parent. So a child makes anew what belongs to a process,
 //! and never touches what was its parent's, not even to drop it.
 
-use std::{process, sync::OnceLock};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU32, Ordering},
+};
+
+/// Which process this is, counted from the first by forks. A process ID would not do: it costs a system call, and
+/// comes again.
+static GENERATION: AtomicU32 = AtomicU32::new(0);
+
+/// Tells that this is a new process: to be called in the child, by whoever forks.
+pub fn forked() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Which process this is.
+pub fn generation() -> u32 {
+    GENERATION.load(Ordering::Relaxed)
+}
 
 /// A value that each process makes for itself, at its first use there.
 ///
@@ -19,7 +36,7 @@ use std::{process, sync::OnceLock};
 pub struct PerProcess<T>(OnceLock<Box<Node<T>>>);
 
 struct Node<T> {
-    process: u32,
+    generation: u32,
     /// It is there until the drop.
     value: Option<T>,
     /// The value of a process that was forked from this one.
@@ -34,13 +51,14 @@ impl<T> PerProcess<T> {
 
     /// The value of this process, made now if it has none.
     pub fn get_or_init(&self, make: impl Fn() -> T) -> &T {
-        let process = process::id();
+        let generation = generation();
         let mut place = self;
         loop {
-            let node =
-                place.0.get_or_init(|| Box::new(Node { process, value: Some(make()), child: Self::new() }));
+            let node = place
+                .0
+                .get_or_init(|| Box::new(Node { generation, value: Some(make()), child: Self::new() }));
             match &node.value {
-                Some(value) if node.process == process => return value,
+                Some(value) if node.generation == generation => return value,
                 _ => place = &node.child,
             }
         }
@@ -55,7 +73,7 @@ impl<T> Default for PerProcess<T> {
 
 impl<T> Drop for Node<T> {
     fn drop(&mut self) {
-        if self.process != process::id() {
+        if self.generation != generation() {
             std::mem::forget(self.value.take());
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     error::Error as _,
     fs,
+    pin::Pin,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -87,7 +88,7 @@ impl Channel {
         request: api::DeleteAnnotationRequest,
     ) -> Result<(), Error> {
         let mut stub = self.stub()?;
-        let answer = self.answer(stub.delete_annotation(self.request(request))).await;
+        let answer = self.answer(Box::pin(stub.delete_annotation(self.request(request)))).await;
         answered(turn, answer.and_then(|answer| succeeded(answer.status)))
     }
 
@@ -100,7 +101,7 @@ impl Channel {
             connection.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
             connection.unary(self.request(request), PathAndQuery::from_static(PATH), DeletionCodec).await
         };
-        let answer = self.answer(call).await;
+        let answer = self.answer(Box::pin(call)).await;
         answered(turn, answer.and_then(|answer| succeeded(answer.status)))
     }
 
@@ -111,7 +112,7 @@ impl Channel {
         request: api::ListAnnotationsRequest,
     ) -> Result<Vec<api::Annotation>, Error> {
         let mut stub = self.stub()?;
-        let answer = self.answer(stub.list_annotations(self.request(request))).await;
+        let answer = self.answer(Box::pin(stub.list_annotations(self.request(request)))).await;
         let annotations =
             answered(turn, answer.and_then(|answer| succeeded(answer.status).map(|()| answer.annotations)))?;
         let parsed = annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
@@ -143,9 +144,10 @@ impl Channel {
         request
     }
 
+    /// The call comes boxed: it is large, and the futures around it are moved more than once.
     async fn answer<T>(
         &self,
-        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+        call: Pin<Box<impl Future<Output = Result<tonic::Response<T>, tonic::Status>>>>,
     ) -> Result<T, Error> {
         // tonic keeps to the timeout of the request until the answer begins; this one until it ends.
         match tokio::time::timeout(self.request_timeout, call).await {

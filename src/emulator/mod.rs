@@ -30,7 +30,6 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     ops::Deref,
     path::Path,
-    process,
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
 };
@@ -53,7 +52,7 @@ pub use self::{
     service::{Conduct, SeedError, Service, Spread, StoredAnnotation},
 };
 use self::{listener::Command, tls::Tls};
-use crate::wire::api::v2_server::V2Server;
+use crate::{process, wire::api::v2_server::V2Server};
 
 /// User and app that stand wherever a test does not care.
 pub const DEFAULT_USER_ID: &str = "emulator-user";
@@ -133,7 +132,7 @@ impl Emulator {
             .name("clarifai-emulator".into())
             .spawn(move || runtime.block_on(serve))?;
         Ok(Self {
-            process: process::id(),
+            process: process::generation(),
             service,
             address,
             tls,
@@ -181,7 +180,7 @@ impl Emulator {
     /// Stops serving, closes every connection and waits for its threads. What was stored stays to be looked at.
     pub fn stop(&self) {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if self.process != process::id() {
+        if self.process != process::generation() {
             // It goes on in the process that this one was forked from.
             std::mem::forget(running);
         } else if let Some(Running { commands, thread }) = running {
@@ -206,7 +205,7 @@ impl Deref for Emulator {
 impl Drop for Emulator {
     fn drop(&mut self) {
         self.stop();
-        if self.process != process::id() {
+        if self.process != process::generation() {
             // Nor is the authority's file ours to remove.
             std::mem::forget(self.tls.take());
         }

@@ -27,11 +27,14 @@ mod wait;
 use std::sync::Once;
 
 use log::LevelFilter;
-use pyo3::{prelude::*, types::PyBytes};
+use pyo3::{
+    prelude::*,
+    types::{IntoPyDict as _, PyBytes},
+};
 use pyo3_log::{Caching, Logger};
 
 use self::exit::UntilExit;
-use crate::LOGGER;
+use crate::{LOGGER, process};
 
 /// The native half of clarifai_annotations.
 #[pymodule(gil_used = false)]
@@ -54,11 +57,22 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        let child = [("after_in_child", wrap_pyfunction!(forked, module)?)].into_py_dict(module.py())?;
+        // Windows has no fork, and no such function.
+        if let Some(register) = module.py().import("os")?.getattr_opt("register_at_fork")? {
+            register.call((), Some(&child))?;
+        }
         let at_exit = wrap_pyfunction!(exit::at_exit, module)?;
         module.py().import("atexit")?.call_method1("register", (at_exit,))?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("FILE_DESCRIPTOR_SET", PyBytes::new(module.py(), crate::wire::FILE_DESCRIPTOR_SET))
     }
+}
+
+/// Python calls this in every process that was forked.
+#[pyfunction]
+fn forked() {
+    process::forked();
 }
 
 /// Hands the core's log lines to the Python logger of the same name, from the first client on: an import need

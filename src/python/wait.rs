@@ -3,7 +3,6 @@
 
 use std::{
     pin::Pin,
-    process,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
     thread::{self, Thread},
@@ -14,7 +13,10 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio::runtime::Runtime;
 
 use super::{bridge, progress::Watcher};
-use crate::{client::Call, process::PerProcess};
+use crate::{
+    client::Call,
+    process::{self, PerProcess},
+};
 
 /// How often a blocked call looks whether Ctrl-C was pressed.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -77,7 +79,7 @@ where
 {
     // Made while the GIL is held: no other thread can fork meanwhile.
     runtime();
-    let process = process::id();
+    let generation = process::generation();
     let mut work = Box::pin(work);
     let mut interrupted = None;
     let finish = loop {
@@ -96,7 +98,7 @@ where
         if let Some(watcher) = &watcher {
             watcher.look(py, call);
         }
-        if process::id() != process {
+        if process::generation() != generation {
             // Nobody in this process brings it to an end, and to drop it would wake threads that are not there.
             std::mem::forget(work);
             let message = "the process was forked in a callback of this call: it goes on in the parent alone";
