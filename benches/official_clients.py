@@ -349,7 +349,7 @@ def machine() -> dict[str, str]:
         "processor": model[1] if model else platform.machine(),
         "cores": str(os.cpu_count()),
         "memory": f"{int(total[1]) / 2**20:.0f} GiB" if total else "unknown",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         **{package: version(package) for package in packages},
     }

@@ -524,7 +524,7 @@ class Inbox:
     """What has arrived for an event loop, from any thread. It must not hold the loop, which holds it."""
 
     def __new__(cls) -> Self: ...
-    def __call__(self) -> None:
+    def deliver(self) -> None:
         """Hand over all that has arrived; for the event loop to call."""
 
 @final

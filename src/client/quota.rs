@@ -251,13 +251,20 @@ impl Pace {
 
     /// The most requests that were let through in any window with this departure, as far as is known by now.
     fn let_through_around(&self, place: usize) -> usize {
-        let at = self.departures[place].at;
-        let starts = self.departures.iter().filter(|first| first.at <= at && first.at + self.window > at);
-        let let_through = starts.map(|first| {
-            let window = first.at..first.at + self.window;
-            self.departures.iter().filter(|it| !it.throttled && window.contains(&it.at)).count()
-        });
-        let_through.max().unwrap_or(0)
+        let (mut end, mut inside, mut most) = (0, 0, 0);
+        // A window that is slid from departure to departure, as long as this one may be in it.
+        for first in 0..=place {
+            let until = self.departures[first].at + self.window;
+            while self.departures.get(end).is_some_and(|departure| departure.at < until) {
+                inside += usize::from(!self.departures[end].throttled);
+                end += 1;
+            }
+            if end > place {
+                most = most.max(inside);
+            }
+            inside -= usize::from(!self.departures[first].throttled);
+        }
+        most
     }
 }
 

@@ -117,7 +117,7 @@ impl Inbox {
     }
 
     /// Hand over all that has arrived; for the event loop to call.
-    fn __call__(&self, py: Python<'_>) {
+    fn deliver(&self, py: Python<'_>) {
         for letter in std::mem::take(&mut *self.letters()) {
             letter(py);
         }
@@ -151,6 +151,9 @@ impl Address {
 
     fn wake(&self, py: Python<'_>) {
         // A loop that is closed has nobody left who waits.
-        let _ = self.event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (&self.inbox,));
+        let deliver = self.inbox.getattr(py, intern!(py, "deliver"));
+        let _ = deliver.and_then(|deliver| {
+            self.event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (deliver,))
+        });
     }
 }
