@@ -2,6 +2,7 @@
 //! between a function and its `_async` twin.
 
 use std::{
+    panic,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Wake, Waker},
@@ -10,7 +11,10 @@ use std::{
 };
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
-use tokio::runtime::Runtime;
+use tokio::{
+    runtime::Runtime,
+    task::{JoinError, JoinHandle},
+};
 
 use super::{bridge, progress::Watcher};
 use crate::{
@@ -72,24 +76,24 @@ fn block<'py, Finish>(
     py: Python<'py>,
     call: &Call,
     watcher: Option<Watcher>,
-    work: impl Future<Output = Finish> + Send,
+    work: impl Future<Output = Finish> + Send + 'static,
 ) -> PyResult<Bound<'py, PyAny>>
 where
-    Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send,
+    Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,
 {
-    // Made while the GIL is held: no other thread can fork meanwhile.
-    runtime();
     let generation = process::generation();
-    let mut work = Box::pin(work);
+    // It goes on by itself while signal handlers and the watcher run here: they may take their time, and make
+    // calls of their own that wait for their turn behind this one.
+    let mut work = runtime().spawn(work);
     let mut interrupted = None;
     let finish = loop {
-        // Signal handlers and the watcher run outside of the runtime: they may make calls of their own.
-        if let Some(finish) = py.detach(|| work_for(SIGNAL_INTERVAL, work.as_mut())) {
-            break finish;
+        if let Some(finish) = py.detach(|| await_for(SIGNAL_INTERVAL, &mut work)) {
+            break finish.unwrap_or_else(|panicked| panic::resume_unwind(panicked.into_panic()));
         }
         if let Err(raised) = py.check_signals() {
             if interrupted.is_some() {
                 // Whoever insists need not wait for the answers that are on their way.
+                work.abort();
                 return Err(raised);
             }
             call.end("interrupted");
@@ -99,8 +103,6 @@ where
             watcher.look(py, call);
         }
         if process::generation() != generation {
-            // Nobody in this process brings it to an end, and to drop it would wake threads that are not there.
-            std::mem::forget(work);
             let message = "the process was forked in a callback of this call: it goes on in the parent alone";
             return Err(PyRuntimeError::new_err(message));
         }
@@ -110,7 +112,7 @@ where
     result_or(py, raised, result).map(|value| value.into_bound(py))
 }
 
-/// Wakes the thread that waits for a future.
+/// Wakes the thread that waits for a task.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -119,15 +121,14 @@ impl Wake for Unpark {
     }
 }
 
-/// Brings a future on for so long at most. tokio's own `block_on` would need one of its timers for that, and to
-/// set one wakes the thread that waits for the network: a fifth of what a single deletion costs.
-fn work_for<T>(time: Duration, mut work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    let _inside = runtime().enter();
+/// Waits for a task, for so long at most. tokio's own `block_on` would need one of its timers for that, and to set
+/// one wakes the thread that waits for the network: a part of what a single deletion costs.
+fn await_for<T>(time: Duration, task: &mut JoinHandle<T>) -> Option<Result<T, JoinError>> {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let until = Instant::now() + time;
     loop {
-        if let Poll::Ready(done) = work.as_mut().poll(&mut context) {
+        if let Poll::Ready(done) = Pin::new(&mut *task).poll(&mut context) {
             return Some(done);
         }
         let left = until.saturating_duration_since(Instant::now());

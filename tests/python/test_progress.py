@@ -147,6 +147,42 @@ def test_a_callback_may_make_calls_of_its_own(service: OfficialService, client: 
     assert [call.method for call in service.calls] == ["DeleteAnnotations", "DeleteAnnotation"]
 
 
+def test_a_callback_may_make_a_call_that_waits_for_its_turn_behind_the_run() -> None:
+    told: list[Progress] = []
+
+    def callback(progress: Progress) -> None:
+        told.append(progress)
+        if len(told) == 2:
+            client.delete_annotation("photo", "another", timeout=20)
+
+    with emulator_with(8) as emulator, emulator.client(requests_per_second=3, batch_size=1) as client:
+        emulator.add_annotation("photo", "another")
+        report = client.delete_annotations(["photo"] * 8, [f"box-{n}" for n in range(8)], progress=callback)
+    assert (report.deleted, len(emulator.requests)) == (8, 9)
+
+
+def test_a_callback_that_takes_its_time_keeps_nobody_else_waiting() -> None:
+    ended = threading.Event()
+
+    def callback(progress: Progress) -> None:
+        if progress.finished or progress.requests == 0:
+            return
+        ended.wait(timeout=30)
+
+    with emulator_with(8) as emulator, emulator.client(requests_per_second=3, batch_size=1) as client:
+        emulator.add_annotation("photo", "another")
+
+        def delete() -> None:
+            client.delete_annotation("photo", "another", timeout=20)
+            ended.set()
+
+        other = threading.Timer(0.3, delete)
+        other.start()
+        client.delete_annotations(["photo"] * 8, [f"box-{n}" for n in range(8)], progress=callback)
+        other.join()
+    assert len(emulator.requests) == 9
+
+
 def test_what_is_neither_a_bool_nor_callable_is_refused(service: OfficialService, client: Client) -> None:
     with pytest.raises(TypeError, match="progress is 'yes': give True for a bar, or a callable"):
         client.delete_annotations(*PAIRS, progress="yes")  # type: ignore[arg-type]
