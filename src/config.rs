@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use hyper_util::client::proxy::matcher::{Intercept, Matcher};
 use serde::Deserialize;
 
 use crate::wire;
@@ -133,6 +134,8 @@ pub struct Settings {
     pub base_url: String,
     /// PEM file of the certificate authorities to trust instead of the system's.
     pub root_certificates_path: Option<PathBuf>,
+    /// The HTTP proxy that a connection goes through.
+    pub proxy: Option<Intercept>,
     /// Limits of the traffic.
     pub limits: Limits,
 }
@@ -171,11 +174,13 @@ impl Settings {
 
         let credential = sources.credential(&arguments)?;
         arguments.limits.check()?;
+        let base_url = sources.base_url(arguments.base_url.as_deref())?;
         Ok(Self {
             user_id: sources.required("user_id", "CLARIFAI_USER_ID", arguments.user_id)?,
             app_id: sources.required("app_id", "CLARIFAI_APP_ID", arguments.app_id)?,
             credential,
-            base_url: sources.base_url(arguments.base_url.as_deref())?,
+            proxy: sources.proxy(&base_url)?,
+            base_url,
             root_certificates_path: arguments
                 .root_certificates_path
                 .or_else(|| sources.beyond_arguments("CLARIFAI_ROOT_CERTIFICATES_PATH").map(PathBuf::from)),
@@ -283,6 +288,33 @@ impl Sources<'_> {
         match self.context.get("CLARIFAI_API_BASE") {
             Some(base) => parse_base(&base),
             None => Ok(DEFAULT_BASE_URL.into()),
+        }
+    }
+
+    /// The HTTP proxy for a service that speaks TLS, by the variables that curl goes by.
+    fn proxy(&self, base_url: &str) -> Result<Option<Intercept>, ConfigurationError> {
+        let first = |names: [&'static str; 4]| {
+            names.into_iter().find_map(|name| Some((name, (self.variable)(name)?)))
+        };
+        let proxy = first(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
+        let exempt = (self.variable)("NO_PROXY").or_else(|| (self.variable)("no_proxy")).unwrap_or_default();
+        let destination: http::Uri = base_url.parse().unwrap_or_default();
+        let Some((name, proxy)) = proxy.filter(|_| base_url.starts_with("https://")) else {
+            return Ok(None);
+        };
+        // The matcher knows of `*` for names, not for addresses.
+        let all_exempt = exempt.split(',').any(|entry| entry.trim() == "*");
+        let matcher = Matcher::builder().https("http://any").no(exempt).build();
+        if all_exempt || matcher.intercept(&destination).is_none() {
+            return Ok(None);
+        }
+        // The value may hold a password: it is not shown.
+        match Matcher::builder().https(proxy).build().intercept(&destination) {
+            Some(proxy) if proxy.uri().scheme_str() == Some("http") => Ok(Some(proxy)),
+            _ => Err(ConfigurationError(format!(
+                "{name} is not the address of an HTTP proxy: write http://host:port, or put the host of \
+                 base_url into NO_PROXY to reach it without one"
+            ))),
         }
     }
 }

@@ -256,7 +256,8 @@ class Client:
 
     Each setting is the argument, else the environment variable, else the current context of
     ``~/.config/clarifai/config`` (written by ``clarifai login``), else the default. The connection
-    is made at the first call. A client is a context manager, sync or async, that closes it.
+    is made at the first call, over HTTPS through the HTTP proxy that ``HTTPS_PROXY`` names, unless
+    ``NO_PROXY`` has the host. A client is a context manager, sync or async, that closes it.
 
     Args:
         user_id: Owner of the app (``CLARIFAI_USER_ID``).

@@ -1,7 +1,6 @@
 //! The connection: one request out, one answer or one [`Error`] back. Knows nothing of batches.
 
 use std::{
-    error::Error as _,
     fs,
     pin::Pin,
     sync::{
@@ -12,14 +11,17 @@ use std::{
 };
 
 use http::uri::PathAndQuery;
+use hyper_util::client::legacy::connect::{HttpConnector, proxy::Tunnel};
 use tonic::{
-    Code, ConnectError, TimeoutExpired,
     client::Grpc,
     metadata::{Ascii, MetadataValue},
     transport::{self, Certificate, ClientTlsConfig, Endpoint},
 };
 
+use tower::timeout::Timeout;
+
 use super::{
+    peer::{Peer, innermost},
     quota::Turn,
     request::{Deletion, DeletionCodec},
 };
@@ -48,6 +50,7 @@ const MAX_ANSWER_BYTES: usize = 1 << 30;
 /// One HTTP/2 connection to the service, made at the first request and again whenever it breaks.
 pub struct Channel {
     endpoint: Endpoint,
+    peer: Peer,
     credential: (&'static str, MetadataValue<Ascii>),
     request_timeout: Duration,
     /// Made at the first request; tonic connects on demand, and again after a break.
@@ -63,6 +66,7 @@ impl Channel {
     pub fn new(settings: &Settings) -> Result<Self, ConfigurationError> {
         Ok(Self {
             endpoint: endpoint(settings)?,
+            peer: Peer::new(settings),
             credential: credential(&settings.credential)?,
             request_timeout: settings.limits.request_timeout,
             connection: PerProcess::new(),
@@ -116,7 +120,8 @@ impl Channel {
         let annotations =
             answered(turn, answer.and_then(|answer| succeeded(answer.status).map(|()| answer.annotations)))?;
         let parsed = annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
-        parsed.map_err(|error| self.broken(&format!("an annotation in a list could not be read: {error}")))
+        parsed
+            .map_err(|error| self.peer.broken(&format!("an annotation in a list could not be read: {error}")))
     }
 
     fn stub(&self) -> Result<Stub, Error> {
@@ -127,7 +132,21 @@ impl Channel {
     fn connected(&self) -> Result<transport::Channel, Error> {
         let mut connection = self.connection();
         self.open()?;
-        Ok(connection.get_or_insert_with(|| self.endpoint.connect_lazy()).clone())
+        Ok(connection.get_or_insert_with(|| self.connect()).clone())
+    }
+
+    fn connect(&self) -> transport::Channel {
+        let timeout = CONNECT_TIMEOUT.min(self.request_timeout);
+        let Some(proxy) = self.peer.proxy() else {
+            return self.endpoint.clone().connect_timeout(timeout).connect_lazy();
+        };
+        let mut to_proxy = HttpConnector::new();
+        to_proxy.set_nodelay(true);
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
+        if let Some(authorization) = proxy.basic_auth() {
+            tunnel = tunnel.with_auth(authorization.clone());
+        }
+        self.endpoint.connect_with_connector_lazy(Timeout::new(tunnel, timeout))
     }
 
     fn connection(&self) -> MutexGuard<'_, Option<transport::Channel>> {
@@ -151,53 +170,13 @@ impl Channel {
     ) -> Result<T, Error> {
         // tonic keeps to the timeout of the request until the answer begins; this one until it ends.
         match tokio::time::timeout(self.request_timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer.into_inner()),
-            Ok(Err(status)) => Err(self.failure(status)),
-            Err(_) => Err(self.too_late()),
-        }
-    }
-
-    /// tonic tells failures of its own from the service's by their source.
-    fn failure(&self, status: tonic::Status) -> Error {
-        if let Some(source) = status.source() {
-            if chain(source).any(|error| error.is::<TimeoutExpired>()) {
-                return self.too_late();
+            Ok(Ok(answer)) => {
+                self.peer.answered();
+                Ok(answer.into_inner())
             }
-            let text = innermost(source);
-            let not_sent = chain(source).any(|error| error.is::<ConnectError>());
-            return if not_sent {
-                let message = format!("{} could not be reached: {text}. Nothing was sent", self.base());
-                Error::Transport { message, sent: false }
-            } else {
-                self.broken(&text)
-            };
+            Ok(Err(status)) => Err(self.peer.failure(&status)),
+            Err(_) => Err(self.peer.too_late()),
         }
-        match status.code() {
-            Code::Unavailable => self.broken(&format!("unavailable: {}", status.message())),
-            Code::DeadlineExceeded => self.too_late(),
-            code => Error::Api(Status {
-                code: code as i32,
-                name: wire::grpc_name(code).into(),
-                description: status.message().into(),
-                details: String::new(),
-                request_id: String::new(),
-            }),
-        }
-    }
-
-    fn broken(&self, why: &str) -> Error {
-        Error::Transport { message: format!("{} gave no answer: {why}", self.base()), sent: true }
-    }
-
-    fn too_late(&self) -> Error {
-        let seconds = self.request_timeout.as_secs_f64();
-        Error::Deadline {
-            message: format!("{} gave no answer within {seconds} s (request_timeout)", self.base()),
-        }
-    }
-
-    fn base(&self) -> String {
-        self.endpoint.uri().to_string().trim_end_matches('/').to_owned()
     }
 }
 
@@ -208,14 +187,14 @@ fn endpoint(settings: &Settings) -> Result<Endpoint, ConfigurationError> {
     let endpoint = Endpoint::from_shared(settings.base_url.clone())
         .and_then(|endpoint| endpoint.user_agent(PRODUCT))
         .map_err(refuse)?
-        .connect_timeout(CONNECT_TIMEOUT.min(settings.limits.request_timeout))
         .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     if endpoint.uri().scheme_str() == Some("http") {
         return Ok(endpoint);
     }
-    endpoint.tls_config(trust(settings)?).map_err(refuse)
+    let handshake = CONNECT_TIMEOUT.min(settings.limits.request_timeout);
+    endpoint.tls_config(trust(settings)?.timeout(handshake)).map_err(refuse)
 }
 
 /// Whose certificates are trusted: the system's authorities, or those of the file alone.
@@ -263,16 +242,4 @@ fn succeeded(status: Option<api::status::Status>) -> Result<(), Error> {
         })),
         _ => Err(Error::Api(Status::absent())),
     }
-}
-
-type Cause = dyn std::error::Error + 'static;
-
-/// An error, what caused it, what caused that, and so on.
-fn chain(error: &Cause) -> impl Iterator<Item = &Cause> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
-/// The text of the error that began it: the outer ones say only "transport error".
-fn innermost(error: &Cause) -> String {
-    chain(error).last().map_or_else(String::new, ToString::to_string)
 }

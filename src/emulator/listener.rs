@@ -1,7 +1,11 @@
 //! The port: connections are accepted, served, told to go away, cut off. HTTP/1.1 and HTTP/2 on the same port,
 //! in clear or in TLS. Knows nothing of what is served.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc::Sender},
+};
 
 use axum::{Extension, Router};
 use hyper_util::{
@@ -11,7 +15,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc},
     task::JoinSet,
 };
 use tokio_rustls::TlsAcceptor;
@@ -41,9 +45,9 @@ impl Connection {
 /// What a running listener can be told. Each is answered when it is done.
 pub enum Command {
     /// Stop listening and cut off every connection.
-    Suspend(oneshot::Sender<io::Result<()>>),
+    Suspend(Sender<io::Result<()>>),
     /// Listen again, on the same port.
-    Resume(oneshot::Sender<io::Result<()>>),
+    Resume(Sender<io::Result<()>>),
 }
 
 /// Serves until nobody can give commands any more.
@@ -52,7 +56,7 @@ pub async fn serve(
     address: SocketAddr,
     tls: Option<TlsAcceptor>,
     router: Router,
-    mut commands: mpsc::Receiver<Command>,
+    mut commands: mpsc::UnboundedReceiver<Command>,
 ) {
     let mut listener = Some(listener);
     loop {

@@ -27,19 +27,15 @@ mod tls;
 
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     ops::Deref,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, mpsc::Sender},
     thread::JoinHandle,
 };
 
 use axum::extract::DefaultBodyLimit;
-use tokio::{
-    net::TcpListener,
-    runtime,
-    sync::{mpsc, oneshot},
-};
+use tokio::{runtime, sync::mpsc};
 use tonic::service::Routes;
 
 pub use self::{
@@ -95,7 +91,7 @@ pub struct Emulator {
 }
 
 struct Running {
-    commands: mpsc::Sender<Command>,
+    commands: mpsc::UnboundedSender<Command>,
     thread: JoinHandle<()>,
 }
 
@@ -104,10 +100,6 @@ impl Emulator {
     ///
     /// # Errors
     /// The port is taken, the system gives no thread, or the authority's file cannot be written.
-    ///
-    /// # Panics
-    /// Inside an asynchronous task of tokio's, as do [`suspend`](Self::suspend) and [`resume`](Self::resume): they
-    /// block. Call them from `spawn_blocking` there.
     pub fn start(options: Options) -> io::Result<Self> {
         let tls = options.tls.then(Tls::new).transpose()?;
         let service = Arc::new(Service::new(options.conduct));
@@ -117,14 +109,19 @@ impl Emulator {
         let router = rest::with_rest(Routes::new(face).into_axum_router(), Arc::clone(&service))
             .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
 
+        let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
+        bound.set_nonblocking(true)?;
+        let address = bound.local_addr()?;
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("clarifai-emulator")
             .enable_all()
             .build()?;
-        let bound = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)))?;
-        let address = bound.local_addr()?;
-        let (commands, received) = mpsc::channel(1);
+        let bound = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(bound)?
+        };
+        let (commands, received) = mpsc::unbounded_channel();
         let acceptor = tls.as_ref().map(|tls| tls.acceptor.clone());
         let serve = listener::serve(bound, address, acceptor, router, received);
         // Leaving the thread drops the runtime, and with it every connection.
@@ -167,14 +164,15 @@ impl Emulator {
         self.command(Command::Resume)
     }
 
-    fn command(&self, command: fn(oneshot::Sender<io::Result<()>>) -> Command) -> io::Result<()> {
+    fn command(&self, command: fn(Sender<io::Result<()>>) -> Command) -> io::Result<()> {
         let stopped = || io::Error::new(io::ErrorKind::NotConnected, "the emulator was stopped");
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let commands = running.as_ref().map(|running| running.commands.clone()).ok_or_else(stopped)?;
         drop(running);
-        let (done, answer) = oneshot::channel();
-        commands.blocking_send(command(done)).map_err(|_| stopped())?;
-        answer.blocking_recv().map_err(|_| stopped())?
+        // The standard library's channel, for tokio's may not be waited for in a task of its own.
+        let (done, answer) = std::sync::mpsc::channel();
+        commands.send(command(done)).map_err(|_| stopped())?;
+        answer.recv().map_err(|_| stopped())?
     }
 
     /// Stops serving, closes every connection and waits for its threads. What was stored stays to be looked at.

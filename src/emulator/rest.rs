@@ -8,7 +8,10 @@ use std::{
 
 use axum::{
     Extension, Router,
-    extract::{Path, RawQuery, State},
+    extract::{
+        Path, RawQuery, State,
+        rejection::{BytesRejection, PathRejection},
+    },
     http::{HeaderMap, HeaderValue, Method, Request, StatusCode as Http, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{MethodFilter, on},
@@ -68,12 +71,16 @@ pub fn with_rest(grpc: Router, service: Arc<Service>) -> Router {
 async fn handle<T: Operation>(
     State(service): State<Arc<Service>>,
     Extension(connection): Extension<Connection>,
-    Path(path): Path<HashMap<String, String>>,
+    path: Result<Path<HashMap<String, String>>, PathRejection>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let request = match request::<T>(&service, path, query.as_deref().unwrap_or_default(), &body) {
+    let request = path.map_err(|error| error.body_text()).and_then(|Path(path)| {
+        let body = body.map_err(|error| error.body_text())?;
+        request::<T>(&service, path, query.as_deref().unwrap_or_default(), &body)
+    });
+    let request = match request {
         Ok(request) => request,
         Err(details) => return refused(StatusCode::ConnBadRequestFormat, "Malformed request", &details),
     };

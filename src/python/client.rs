@@ -20,8 +20,8 @@ use crate::{
     ids::{IdError, Targets},
 };
 
-/// What the environment may say, by the names of Clarifai's SDK; and where the home directory is.
-const VARIABLES: [&str; 9] = [
+/// What the environment may say, by the names of Clarifai's SDK and of curl; and where the home directory is.
+const VARIABLES: [&str; 15] = [
     "CLARIFAI_PAT",
     "CLARIFAI_SESSION_TOKEN",
     "CLARIFAI_USER_ID",
@@ -29,6 +29,12 @@ const VARIABLES: [&str; 9] = [
     "CLARIFAI_API_BASE",
     "CLARIFAI_GRPC_BASE",
     "CLARIFAI_ROOT_CERTIFICATES_PATH",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+    "NO_PROXY",
+    "no_proxy",
     "HOME",
     "USERPROFILE",
 ];
@@ -78,7 +84,8 @@ fn client_or_shared(py: Python<'_>, given: Option<&Bound<'_, PyClient>>) -> PyRe
 ///
 /// Each setting is the argument, else the environment variable, else the current context of
 /// ``~/.config/clarifai/config`` (written by ``clarifai login``), else the default. The connection
-/// is made at the first call. A client is a context manager, sync or async, that closes it.
+/// is made at the first call, over HTTPS through the HTTP proxy that ``HTTPS_PROXY`` names, unless
+/// ``NO_PROXY`` has the host. A client is a context manager, sync or async, that closes it.
 ///
 /// Args:
 ///     user_id: Owner of the app (``CLARIFAI_USER_ID``).
@@ -318,7 +325,7 @@ impl PyClient {
                  Let each process find it by CLARIFAI_PAT or `clarifai login`, or make the client there",
             ));
         }
-        let Settings { user_id, app_id, credential: _, base_url, root_certificates_path, limits } =
+        let Settings { user_id, app_id, credential: _, base_url, root_certificates_path, proxy: _, limits } =
             self.client.settings();
         let settings = PyDict::new(py);
         settings.set_item("user_id", user_id)?;
@@ -335,7 +342,7 @@ impl PyClient {
     }
 
     fn __repr__(&self) -> String {
-        let Settings { user_id, app_id, credential, base_url, root_certificates_path, limits } =
+        let Settings { user_id, app_id, credential, base_url, root_certificates_path, proxy: _, limits } =
             self.client.settings();
         let Limits { requests_per_second, batch_size, max_in_flight, request_timeout, max_attempts } = limits;
         let credential = match credential {

@@ -99,11 +99,12 @@ fn advice(error: &Error) -> &'static str {
             }
             Kind::Other => "",
         },
-        Error::Transport { .. } => ". Check base_url and the network",
+        Error::Transport { sent: true, .. } => ". Check base_url and the network",
         Error::Deadline { .. } => {
             ". Allow more time, or call again: what is gone by then is reported as absent"
         }
-        Error::Closed | Error::Ended { .. } => "",
+        // Where nothing was sent, the text says what to do.
+        Error::Transport { sent: false, .. } | Error::Closed | Error::Ended { .. } => "",
     }
 }
 

@@ -54,6 +54,8 @@ mod _native {
     use super::progress::Progress;
     #[pymodule_export]
     use super::report::{DeleteReport, Failure, Failures};
+    #[pymodule_export]
+    use super::wait::live_tasks;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -45,6 +45,12 @@ pub fn runtime() -> &'static Runtime {
     })
 }
 
+/// How many tasks of this process the runtime has, for tests that look for leaked ones.
+#[pyfunction]
+pub fn live_tasks() -> usize {
+    runtime().metrics().num_alive_tasks()
+}
+
 impl Wait {
     /// Brings the `work` of a call to its end and gives its result: the value itself, or an awaitable of it.
     ///

@@ -18,9 +18,9 @@ KEY = "made-up-key-0123456789"
 
 @pytest.fixture(autouse=True)
 def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Whoever runs the tests may have an account: neither their variables nor their files are seen."""
+    """Whoever runs the tests may have an account, or a proxy: neither their variables nor their files are seen."""
     for name in os.environ:
-        if name.startswith("CLARIFAI_"):
+        if name.startswith("CLARIFAI_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()

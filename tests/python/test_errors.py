@@ -305,7 +305,7 @@ def test_a_server_that_is_not_there_is_a_connection_error_that_names_it() -> Non
             client.delete_annotation("photo", "box")
     assert isinstance(raised.value, ConnectionError)
     assert f"http://127.0.0.1:{port} could not be reached: Connection refused" in str(raised.value)
-    assert "Check base_url and the network" in str(raised.value)
+    assert "are host and port of base_url right, and is the service up?" in str(raised.value)
 
 
 def test_a_server_that_is_not_there_ends_a_long_call_with_everything_unsent() -> None:

@@ -1,0 +1,170 @@
+//! The service's address, the proxy before it, and what a request that got no answer there says about them: the
+//! cause, and what to do.
+
+use std::{
+    error::Error as StdError,
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use hyper_util::client::proxy::matcher::Intercept;
+use tokio_rustls::rustls::{self, CertificateError, InvalidMessage};
+use tonic::{Code, ConnectError, Status, TimeoutExpired};
+
+use crate::{
+    config::Settings,
+    error::{self, Error},
+    wire,
+};
+
+/// Who is at the other end.
+pub struct Peer {
+    base: String,
+    proxy: Option<Intercept>,
+    request_timeout: Duration,
+    /// Whether it ever answered.
+    has_answered: AtomicBool,
+}
+
+impl Peer {
+    /// The service that these settings name.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            base: settings.base_url.clone(),
+            proxy: settings.proxy.clone(),
+            request_timeout: settings.limits.request_timeout,
+            has_answered: AtomicBool::new(false),
+        }
+    }
+
+    /// The proxy that the way there goes through.
+    pub fn proxy(&self) -> Option<&Intercept> {
+        self.proxy.as_ref()
+    }
+
+    /// It answered, whatever it said.
+    pub fn answered(&self) {
+        self.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// What a call of tonic's that failed means. It tells failures of its own from the service's by their source.
+    pub fn failure(&self, status: &Status) -> Error {
+        if let Some(source) = status.source() {
+            if chain(source).any(|error| error.is::<TimeoutExpired>()) {
+                return self.too_late();
+            }
+            let text = innermost(source);
+            let not_sent = chain(source).any(|error| error.is::<ConnectError>());
+            return if not_sent { self.unreachable(source, &text) } else { self.broken(&text) };
+        }
+        match status.code() {
+            Code::Unavailable => self.broken(&format!("unavailable: {}", status.message())),
+            Code::DeadlineExceeded => self.too_late(),
+            code => Error::Api(error::Status {
+                code: code as i32,
+                name: wire::grpc_name(code).into(),
+                description: status.message().into(),
+                details: String::new(),
+                request_id: String::new(),
+            }),
+        }
+    }
+
+    /// No connection came about.
+    fn unreachable(&self, source: &Cause, text: &str) -> Error {
+        let through = self.proxy.as_ref().map_or_else(String::new, |proxy| {
+            let proxy = proxy.uri().to_string();
+            format!(" through the proxy {}", proxy.trim_end_matches('/'))
+        });
+        let remedy = self.remedy(source, text);
+        let message =
+            format!("{} could not be reached{through}: {text} ({remedy}). Nothing was sent", self.base);
+        Error::Transport { message, sent: false }
+    }
+
+    /// What to do about it.
+    fn remedy(&self, source: &Cause, text: &str) -> &'static str {
+        const DEFAULT: &str = "check base_url and the network";
+        const AUTHORITY: &str = "if its authority is to be trusted, give the PEM file of that authority as \
+                                 root_certificates_path or CLARIFAI_ROOT_CERTIFICATES_PATH";
+        const NAME: &str = "base_url must be by a name that is in the certificate";
+        const TIME: &str =
+            "is the clock of this machine right? Else the service's certificate must be renewed";
+        if let Some(error) = chain(source).find_map(find::<rustls::Error>) {
+            return match error {
+                rustls::Error::InvalidCertificate(error) => match error {
+                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                        NAME
+                    }
+                    CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. } => TIME,
+                    _ => AUTHORITY,
+                },
+                rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+                    "that port does not speak TLS: if it is meant so, write http:// in base_url"
+                }
+                _ => DEFAULT,
+            };
+        }
+        if text.contains("proxy authorization required") {
+            return "the proxy wants a user name and a password: http://user:password@host:port in HTTPS_PROXY";
+        }
+        if self.proxy.is_some() {
+            return "the proxy is from HTTPS_PROXY; hosts in NO_PROXY are reached without it";
+        }
+        if chain(source).any(|error| error.to_string() == "dns error") {
+            return "is the host in base_url right, and this machine online?";
+        }
+        match chain(source).find_map(find::<io::Error>).map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => {
+                "nothing listens there: are host and port of base_url right, and is the service up?"
+            }
+            Some(
+                io::ErrorKind::TimedOut | io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable,
+            ) => "is this machine online? Behind a proxy, set HTTPS_PROXY",
+            _ => DEFAULT,
+        }
+    }
+
+    /// There was a connection, and it brought no answer: the request may have been carried out.
+    pub fn broken(&self, why: &str) -> Error {
+        let in_clear = self.base.starts_with("http://") && !self.has_answered.load(Ordering::Relaxed);
+        // A service that wants TLS cuts off whoever does not speak it, without a word.
+        let remedy = if in_clear { " (if the service speaks TLS, write https:// in base_url)" } else { "" };
+        Error::Transport { message: format!("{} gave no answer: {why}{remedy}", self.base), sent: true }
+    }
+
+    /// The answer did not come in time.
+    pub fn too_late(&self) -> Error {
+        let seconds = self.request_timeout.as_secs_f64();
+        Error::Deadline {
+            message: format!("{} gave no answer within {seconds} s (request_timeout)", self.base),
+        }
+    }
+}
+
+type Cause = dyn StdError + 'static;
+
+/// An error, what caused it, what caused that, and so on.
+fn chain(error: &Cause) -> impl Iterator<Item = &Cause> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// An error of this type; also one that an I/O error carries, which it does not call its source.
+fn find<E: StdError + 'static>(error: &Cause) -> Option<&E> {
+    let carried = || error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref();
+    error.downcast_ref().or_else(carried)
+}
+
+/// The text of the error that began it: the outer ones say only "transport error".
+pub fn innermost(error: &Cause) -> String {
+    let text = chain(error).last().map_or_else(String::new, ToString::to_string);
+    match text.as_str() {
+        // So does a connection end that does not answer when keep-alive asks.
+        "timed out" => "the connection fell silent (timed out)".into(),
+        _ => text,
+    }
+}
