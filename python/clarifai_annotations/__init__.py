@@ -9,6 +9,7 @@ Each function has a twin ``…_async`` with the same parameters that returns an 
 the same name on `Client`. `clarifai_annotations.emulator` is the service to test against.
 """
 
+from . import _interpreter as _interpreter
 from ._native import (
     Client,
     DeleteReport,

@@ -29,10 +29,14 @@ __all__ = [
     "delete_annotations_async",
     "delete_input_annotations",
     "delete_input_annotations_async",
+    "live_tasks",
 ]
 
 __version__: str
 FILE_DESCRIPTOR_SET: bytes
+
+def live_tasks() -> int:
+    """How many tasks the runtime of this process has: for tests that look for leaked ones."""
 
 @type_check_only
 class _ArrowStream(Protocol):

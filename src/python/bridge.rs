@@ -150,10 +150,13 @@ impl Address {
     }
 
     fn wake(&self, py: Python<'_>) {
-        // A loop that is closed has nobody left who waits.
         let deliver = self.inbox.getattr(py, intern!(py, "deliver"));
-        let _ = deliver.and_then(|deliver| {
+        let told = deliver.and_then(|deliver| {
             self.event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (deliver,))
         });
+        if told.is_err() {
+            // The loop is closed and nobody is left who waits. The letters hold futures, and these the loop.
+            drop(std::mem::take(&mut *self.inbox.get().letters()));
+        }
     }
 }

@@ -45,7 +45,7 @@ pub fn runtime() -> &'static Runtime {
     })
 }
 
-/// How many tasks of this process the runtime has, for tests that look for leaked ones.
+/// How many tasks the runtime of this process has: for tests that look for leaked ones.
 #[pyfunction]
 pub fn live_tasks() -> usize {
     runtime().metrics().num_alive_tasks()

@@ -36,7 +36,8 @@ import sys
 before = set(sys.modules)
 import clarifai_annotations
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
-print(sorted(new - sys.stdlib_module_names - {"clarifai_annotations"}))
+own = {"clarifai_annotations", "_interpreters", "_xxsubinterpreters"}  # Python's, not in its list
+print(sorted(new - sys.stdlib_module_names - own))
 """
     assert python("-c", program) == "[]"
 
