@@ -4,7 +4,7 @@ use std::{
     fs,
     pin::Pin,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -21,18 +21,21 @@ use tonic::{
 use tower::timeout::Timeout;
 
 use super::{
+    heard::{Heard, Listening},
     peer::{Peer, innermost},
     quota::Turn,
     request::{Deletion, DeletionCodec},
 };
 use crate::{
     config::{ConfigurationError, Credential, Settings},
-    error::{Error, Kind, Status},
+    error::{Error, Kind, Status, readable},
     process::PerProcess,
-    wire::{self, StatusCode, api, status_name},
+    wire::{
+        self, StatusCode,
+        api::{self, v2_client::V2Client},
+        status_name,
+    },
 };
-
-type Stub = api::v2_client::V2Client<transport::Channel>;
 
 /// Name and version, as the service sees them.
 const PRODUCT: &str = concat!("clarifai-annotations/", env!("CARGO_PKG_VERSION"));
@@ -44,8 +47,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// …and given up when it does not answer in this time.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// As in Clarifai's own client. A list answers with whole annotations, and masks are large.
-const MAX_ANSWER_BYTES: usize = 1 << 30;
+/// As in Clarifai's own client: a list answers with whole annotations, and masks are large. Of other answers tonic
+/// takes 4 MiB.
+const MAX_LIST_BYTES: usize = 1 << 30;
 
 /// One HTTP/2 connection to the service, made at the first request and again whenever it breaks.
 pub struct Channel {
@@ -54,7 +58,7 @@ pub struct Channel {
     credential: (&'static str, MetadataValue<Ascii>),
     request_timeout: Duration,
     /// Made at the first request; tonic connects on demand, and again after a break.
-    connection: PerProcess<Mutex<Option<transport::Channel>>>,
+    connection: PerProcess<Mutex<Connection>>,
     closed: AtomicBool,
 }
 
@@ -82,7 +86,7 @@ impl Channel {
     /// Refuses all later requests; the connection ends with the last request under way.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.connection().take();
+        self.connection().channel.take();
     }
 
     /// `DeleteAnnotation`. Like every request it takes a turn, and tells the quota how it was answered.
@@ -91,21 +95,23 @@ impl Channel {
         turn: Turn,
         request: api::DeleteAnnotationRequest,
     ) -> Result<(), Error> {
-        let mut stub = self.stub()?;
-        let answer = self.answer(Box::pin(stub.delete_annotation(self.request(request)))).await;
+        let way = self.way()?;
+        let mut stub = V2Client::new(way.listening());
+        let answer = self.answer(&way, Box::pin(stub.delete_annotation(self.request(request)))).await;
         answered(turn, answer.and_then(|answer| succeeded(answer.status)))
     }
 
     /// `DeleteAnnotations`.
     pub async fn delete_annotations(&self, turn: Turn, request: Deletion) -> Result<(), Error> {
         const PATH: &str = "/clarifai.api.V2/DeleteAnnotations";
+        let way = self.way()?;
         // As the generated stub does, with another codec.
-        let mut connection = Grpc::new(self.connected()?);
+        let mut connection = Grpc::new(way.listening());
         let call = async {
             connection.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
             connection.unary(self.request(request), PathAndQuery::from_static(PATH), DeletionCodec).await
         };
-        let answer = self.answer(Box::pin(call)).await;
+        let answer = self.answer(&way, Box::pin(call)).await;
         answered(turn, answer.and_then(|answer| succeeded(answer.status)))
     }
 
@@ -115,24 +121,27 @@ impl Channel {
         turn: Turn,
         request: api::ListAnnotationsRequest,
     ) -> Result<Vec<api::Annotation>, Error> {
-        let mut stub = self.stub()?;
-        let answer = self.answer(Box::pin(stub.list_annotations(self.request(request)))).await;
+        let way = self.way()?;
+        let mut stub = V2Client::new(way.listening()).max_decoding_message_size(MAX_LIST_BYTES);
+        let answer = self.answer(&way, Box::pin(stub.list_annotations(self.request(request)))).await;
         let annotations =
             answered(turn, answer.and_then(|answer| succeeded(answer.status).map(|()| answer.annotations)))?;
         let parsed = annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
         parsed
-            .map_err(|error| self.peer.broken(&format!("an annotation in a list could not be read: {error}")))
+            .map_err(|error| self.unreadable(&format!("an annotation in a list could not be read: {error}")))
     }
 
-    fn stub(&self) -> Result<Stub, Error> {
-        Ok(Stub::new(self.connected()?).max_decoding_message_size(MAX_ANSWER_BYTES))
+    /// An answer that makes no sense is none.
+    pub fn unreadable(&self, why: &str) -> Error {
+        self.peer.broken(why)
     }
 
     /// The connection, made on first use: it needs the runtime that the caller is on.
-    fn connected(&self) -> Result<transport::Channel, Error> {
-        let mut connection = self.connection();
+    fn way(&self) -> Result<Way, Error> {
+        let mut current = self.connection();
         self.open()?;
-        Ok(connection.get_or_insert_with(|| self.connect()).clone())
+        let connection = current.channel.get_or_insert_with(|| self.connect()).clone();
+        Ok(Way { connection, number: current.number, heard: Arc::default() })
     }
 
     fn connect(&self) -> transport::Channel {
@@ -149,8 +158,17 @@ impl Channel {
         self.endpoint.connect_with_connector_lazy(Timeout::new(tunnel, timeout))
     }
 
-    fn connection(&self) -> MutexGuard<'_, Option<transport::Channel>> {
+    fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whatever comes after a request that heard nothing in its time goes over a new connection: this one may be dead,
+    /// or let nothing through. What else is under way on it may still be answered.
+    fn abandon(&self, way: &Way) {
+        let mut current = self.connection();
+        if current.number == way.number {
+            *current = Connection { channel: None, number: way.number + 1 };
+        }
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {
@@ -166,18 +184,43 @@ impl Channel {
     /// The call comes boxed: it is large, and the futures around it are moved more than once.
     async fn answer<T>(
         &self,
+        way: &Way,
         call: Pin<Box<impl Future<Output = Result<tonic::Response<T>, tonic::Status>>>>,
     ) -> Result<T, Error> {
         // tonic keeps to the timeout of the request until the answer begins; this one until it ends.
-        match tokio::time::timeout(self.request_timeout, call).await {
+        let failure = match tokio::time::timeout(self.request_timeout, call).await {
             Ok(Ok(answer)) => {
                 self.peer.answered();
-                Ok(answer.into_inner())
+                return Ok(answer.into_inner());
             }
-            Ok(Err(status)) => Err(self.peer.failure(&status)),
-            Err(_) => Err(self.peer.too_late()),
+            Ok(Err(status)) => self.peer.failure(&status, &way.heard.facts()),
+            Err(_) => self.peer.too_late(),
+        };
+        if matches!(failure, Error::Deadline { .. }) && way.heard.facts().http.is_none() {
+            self.abandon(way);
         }
+        Err(failure)
     }
+}
+
+/// The connection that a request takes, and what it hears on it.
+struct Way {
+    connection: transport::Channel,
+    number: u64,
+    heard: Arc<Heard>,
+}
+
+impl Way {
+    fn listening(&self) -> Listening {
+        Listening { connection: self.connection.clone(), heard: Arc::clone(&self.heard) }
+    }
+}
+
+/// The connection of the requests to come, and how many there were before it.
+#[derive(Default)]
+struct Connection {
+    channel: Option<transport::Channel>,
+    number: u64,
 }
 
 fn endpoint(settings: &Settings) -> Result<Endpoint, ConfigurationError> {
@@ -236,9 +279,9 @@ fn succeeded(status: Option<api::status::Status>) -> Result<(), Error> {
             code: status.code,
             name: status_name(status.code)
                 .map_or_else(|| format!("UNKNOWN_CODE_{}", status.code), str::to_owned),
-            description: status.description,
-            details: status.details,
-            request_id: status.req_id,
+            description: readable(&status.description),
+            details: readable(&status.details),
+            request_id: readable(&status.req_id),
         })),
         _ => Err(Error::Api(Status::absent())),
     }

@@ -5,6 +5,7 @@ mod call;
 mod channel;
 mod dispatch;
 mod group;
+mod heard;
 mod peer;
 mod quota;
 mod reconcile;

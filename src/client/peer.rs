@@ -12,9 +12,10 @@ use hyper_util::client::proxy::matcher::Intercept;
 use tokio_rustls::rustls::{self, CertificateError, InvalidMessage};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
+use super::heard::Facts;
 use crate::{
     config::Settings,
-    error::{self, Error},
+    error::{self, Error, readable},
     wire,
 };
 
@@ -48,27 +49,68 @@ impl Peer {
         self.has_answered.store(true, Ordering::Relaxed);
     }
 
-    /// What a call of tonic's that failed means. It tells failures of its own from the service's by their source.
-    pub fn failure(&self, status: &Status) -> Error {
+    /// What a call of tonic's that failed means. tonic gives failures of its own a source or, where an answer came that
+    /// it could not make sense of, a code of gRPC's: then it was not the service that said so.
+    pub fn failure(&self, status: &Status, heard: &Facts) -> Error {
         if let Some(source) = status.source() {
-            if chain(source).any(|error| error.is::<TimeoutExpired>()) {
-                return self.too_late();
-            }
-            let text = innermost(source);
-            let not_sent = chain(source).any(|error| error.is::<ConnectError>());
-            return if not_sent { self.unreachable(source, &text) } else { self.broken(&text) };
+            return self.failure_of_the_connection(source);
         }
+        if let Some(error) = self.no_grpc(heard) {
+            return error;
+        }
+        let Some(said) = heard.grpc_status.as_deref().filter(|said| *said != "0") else {
+            return self.broken(&format!("what came could not be read: {}", readable(status.message())));
+        };
+        let message = readable(status.message());
         match status.code() {
-            Code::Unavailable => self.broken(&format!("unavailable: {}", status.message())),
-            Code::DeadlineExceeded => self.too_late(),
-            code => Error::Api(error::Status {
-                code: code as i32,
-                name: wire::grpc_name(code).into(),
-                description: status.message().into(),
-                details: String::new(),
-                request_id: String::new(),
-            }),
+            Code::Unavailable => self.broken(&format!("unavailable: {message}")),
+            Code::DeadlineExceeded => {
+                Error::Deadline { message: format!("{} did not finish in time: {message}", self.base) }
+            }
+            Code::Unknown if said != "2" => {
+                refused(Code::Unknown, format!("its grpc-status is {:?}. {message}", readable(said)))
+            }
+            code => refused(code, message),
         }
+    }
+
+    fn failure_of_the_connection(&self, source: &Cause) -> Error {
+        if chain(source).any(|error| error.is::<TimeoutExpired>()) {
+            return self.too_late();
+        }
+        let text = innermost(source);
+        if chain(source).any(|error| error.is::<ConnectError>()) {
+            return self.unreachable(source, &text);
+        }
+        let refused =
+            |error: &h2::Error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        if chain(source).find_map(find::<h2::Error>).is_some_and(refused) {
+            let message = format!("{} took no further request (REFUSED_STREAM). Nothing was sent", self.base);
+            return Error::Transport { message, sent: false };
+        }
+        // A service that wants TLS cuts off whoever does not speak it, without a word.
+        let in_clear = self.base.starts_with("http://") && !self.has_answered.load(Ordering::Relaxed);
+        let remedy = if in_clear { " (if the service speaks TLS, write https:// in base_url)" } else { "" };
+        self.broken(&format!("{text}{remedy}"))
+    }
+
+    /// What an answer means that is HTTP and no more: of a proxy, or of a web server at that address.
+    fn no_grpc(&self, heard: &Facts) -> Option<Error> {
+        let http = heard.http?;
+        let content_type = heard.content_type.as_deref();
+        if heard.grpc_status.is_some() || content_type.is_some_and(|it| it.starts_with("application/grpc")) {
+            return None;
+        }
+        let content_type = readable(content_type.unwrap_or("no content type"));
+        let what = format!(
+            "HTTP {http} ({content_type}) came back, which is no gRPC (a wrong base_url, or a proxy in between)"
+        );
+        Some(match http {
+            http::StatusCode::UNAUTHORIZED => refused(Code::Unauthenticated, what),
+            http::StatusCode::FORBIDDEN => refused(Code::PermissionDenied, what),
+            http::StatusCode::TOO_MANY_REQUESTS => refused(Code::ResourceExhausted, what),
+            _ => self.broken(&what),
+        })
     }
 
     /// No connection came about.
@@ -131,10 +173,7 @@ impl Peer {
 
     /// There was a connection, and it brought no answer: the request may have been carried out.
     pub fn broken(&self, why: &str) -> Error {
-        let in_clear = self.base.starts_with("http://") && !self.has_answered.load(Ordering::Relaxed);
-        // A service that wants TLS cuts off whoever does not speak it, without a word.
-        let remedy = if in_clear { " (if the service speaks TLS, write https:// in base_url)" } else { "" };
-        Error::Transport { message: format!("{} gave no answer: {why}{remedy}", self.base), sent: true }
+        Error::Transport { message: format!("{} gave no answer: {why}", self.base), sent: true }
     }
 
     /// The answer did not come in time.
@@ -144,6 +183,17 @@ impl Peer {
             message: format!("{} gave no answer within {seconds} s (request_timeout)", self.base),
         }
     }
+}
+
+/// The service, or what stands before it, said no.
+fn refused(code: Code, description: String) -> Error {
+    Error::Api(error::Status {
+        code: code as i32,
+        name: wire::grpc_name(code).into(),
+        description,
+        details: String::new(),
+        request_id: String::new(),
+    })
 }
 
 type Cause = dyn StdError + 'static;
@@ -162,9 +212,7 @@ fn find<E: StdError + 'static>(error: &Cause) -> Option<&E> {
 /// The text of the error that began it: the outer ones say only "transport error".
 pub fn innermost(error: &Cause) -> String {
     let text = chain(error).last().map_or_else(String::new, ToString::to_string);
-    match text.as_str() {
-        // So does a connection end that does not answer when keep-alive asks.
-        "timed out" => "the connection fell silent (timed out)".into(),
-        _ => text,
-    }
+    // So does a connection end that does not answer when keep-alive asks.
+    let is_silence = text.ends_with("timed out");
+    if is_silence { format!("the connection fell silent ({text})") } else { readable(&text) }
 }

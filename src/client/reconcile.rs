@@ -8,7 +8,7 @@
 //! Nor is it documented whether a list shows a deletion at once. Where a list and an answer contradict each other,
 //! the list may be late: it is asked again, with growing pauses, before anything is called failed.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, iter::zip, sync::Arc};
 
 use tokio::time;
 
@@ -196,8 +196,9 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
 /// Whether lists show nothing on an input but its input-level annotation.
 async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
     const PER_PAGE: u32 = 1000;
-    let mut page = 1;
-    loop {
+    // An input has few annotations of its own level.
+    const MOST_PAGES: u32 = 10;
+    for page in 1..=MOST_PAGES {
         let request = ListAnnotationsRequest {
             user_app_id: Some(run.client.user_app_id()),
             input_ids: vec![run.call.targets().get(id as usize).input_id.into()],
@@ -213,8 +214,8 @@ async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
         if listed.len() < PER_PAGE as usize {
             return Ok(true);
         }
-        page += 1;
     }
+    Err(run.client.channel.unreadable("the list of an input's annotations has no end").into())
 }
 
 async fn pause_before_look(run: &Run<'_>, looks: u32) {
@@ -256,9 +257,26 @@ async fn list(run: &Run<'_>, request: ListAnnotationsRequest) -> Result<Vec<Anno
     let turn = run.turn().await?;
     let attempt = |turn| async {
         run.ledger().sent(&[]);
-        Ok(run.client.channel.list_annotations(turn, request.clone()).await?)
+        let listed = run.client.channel.list_annotations(turn, request.clone()).await?;
+        if is_of(&request, &listed) { Ok(listed) } else { Err(run.client.channel.unreadable(OTHERS).into()) }
     };
     run.persist(turn, attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
+}
+
+const OTHERS: &str = "a list named other annotations than it was asked for";
+
+/// Whether a list tells about what it was asked for. Where it names others, or one twice, what it does not name may
+/// be there all the same: only a page with room left that pairs the named IDs otherwise has told all it had to.
+fn is_of(request: &ListAnnotationsRequest, listed: &[Annotation]) -> bool {
+    let all: HashSet<_> = listed.iter().map(|it| (it.input_id.as_str(), it.id.as_str())).collect();
+    let asked: HashSet<_> =
+        zip(&request.input_ids, &request.ids).map(|(a, b)| (a.as_str(), b.as_str())).collect();
+    let [input_ids, ids] =
+        [&request.input_ids, &request.ids].map(|ids| ids.iter().map(String::as_str).collect::<HashSet<_>>());
+    let has_room = ids.is_empty() || all.len() < request.per_page as usize || all.is_subset(&asked);
+    let is_named =
+        |&(input_id, id): &(&str, &str)| input_ids.contains(input_id) && (ids.is_empty() || ids.contains(id));
+    all.len() == listed.len() && has_room && all.iter().all(is_named)
 }
 
 /// The list failed, so what became of the part stays unknown: because its own request went unanswered, or, where

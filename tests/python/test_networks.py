@@ -229,7 +229,7 @@ def test_a_connection_whose_packets_are_dropped_is_found_by_keep_alive_and_repla
     # Without keep-alive it would take the 300 s of request_timeout.
     ended = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert ended.stdout == "200 0\n", ended.stderr
-    assert "gave no answer: the connection fell silent (timed out)" in ended.stderr
+    assert "gave no answer: the connection fell silent" in ended.stderr
 
 
 def certificate(authority: trustme.CA, name: str = "localhost", **validity: Any) -> grpc.ServerCredentials:
@@ -238,7 +238,10 @@ def certificate(authority: trustme.CA, name: str = "localhost", **validity: Any)
     return grpc.ssl_server_credentials([(issued.private_key_pem.bytes(), chain)])
 
 
-LONG_AGO: dict[str, Any] = {"not_before": datetime.datetime(2020, 1, 1), "not_after": datetime.datetime(2021, 1, 1)}
+LONG_AGO: dict[str, Any] = {
+    "not_before": datetime.datetime(2020, 1, 1),
+    "not_after": datetime.datetime(2021, 1, 1),
+}
 
 AUTHORITY = trustme.CA()
 

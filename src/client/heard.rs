@@ -1,0 +1,108 @@
+//! What came back of a request below gRPC: whether the service itself said how it went, or something else did, or
+//! the connection. tonic gives its own failures the codes that a service's have.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http_body::{Body, Frame, SizeHint};
+use tonic::{Status, body, transport};
+use tower::Service;
+
+/// What was heard of one request.
+#[derive(Default)]
+pub struct Heard(Mutex<Facts>);
+
+/// See [`Heard`].
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// The HTTP status; `None` when nothing came.
+    pub http: Option<StatusCode>,
+    /// The content type.
+    pub content_type: Option<String>,
+    /// `grpc-status`, as it was written.
+    pub grpc_status: Option<String>,
+}
+
+impl Heard {
+    /// What was heard so far.
+    pub fn facts(&self) -> Facts {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Facts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hear(&self, headers: &HeaderMap) {
+        let text =
+            |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let mut facts = self.lock();
+        facts.content_type = facts.content_type.take().or_else(|| text(CONTENT_TYPE.as_str()));
+        facts.grpc_status = facts.grpc_status.take().or_else(|| text("grpc-status"));
+    }
+}
+
+/// A connection that remembers what it hears.
+pub struct Listening {
+    /// The connection.
+    pub connection: transport::Channel,
+    /// What it hears.
+    pub heard: Arc<Heard>,
+}
+
+impl Service<http::Request<body::Body>> for Listening {
+    type Response = http::Response<Listened>;
+    type Error = transport::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.connection.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<body::Body>) -> Self::Future {
+        let (answer, heard) = (self.connection.call(request), Arc::clone(&self.heard));
+        Box::pin(async move {
+            let answer = answer.await?;
+            heard.lock().http = Some(answer.status());
+            heard.hear(answer.headers());
+            Ok(answer.map(|body| Listened { body, heard }))
+        })
+    }
+}
+
+/// A body whose trailers are heard.
+pub struct Listened {
+    body: body::Body,
+    heard: Arc<Heard>,
+}
+
+impl Body for Listened {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        if let Some(Ok(frame)) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            self.heard.hear(trailers);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
