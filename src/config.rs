@@ -43,6 +43,15 @@ pub enum Credential {
     SessionToken(String),
 }
 
+impl Credential {
+    /// The token itself.
+    pub fn secret(&self) -> &str {
+        match self {
+            Self::Pat(token) | Self::SessionToken(token) => token,
+        }
+    }
+}
+
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -28,12 +28,11 @@ use super::{
 };
 use crate::{
     config::{ConfigurationError, Credential, Settings},
-    error::{Error, Kind, Status, readable},
+    error::{Error, Kind},
     process::PerProcess,
     wire::{
-        self, StatusCode,
+        self,
         api::{self, v2_client::V2Client},
-        status_name,
     },
 };
 
@@ -98,7 +97,7 @@ impl Channel {
         let way = self.way()?;
         let mut stub = V2Client::new(way.listening());
         let answer = self.answer(&way, Box::pin(stub.delete_annotation(self.request(request)))).await;
-        answered(turn, answer.and_then(|answer| succeeded(answer.status)))
+        answered(turn, answer.and_then(|answer| self.peer.verdict(answer.status)))
     }
 
     /// `DeleteAnnotations`.
@@ -112,7 +111,7 @@ impl Channel {
             connection.unary(self.request(request), PathAndQuery::from_static(PATH), DeletionCodec).await
         };
         let answer = self.answer(&way, Box::pin(call)).await;
-        answered(turn, answer.and_then(|answer| succeeded(answer.status)))
+        answered(turn, answer.and_then(|answer| self.peer.verdict(answer.status)))
     }
 
     /// `ListAnnotations`: the annotations of one page, as served.
@@ -124,8 +123,10 @@ impl Channel {
         let way = self.way()?;
         let mut stub = V2Client::new(way.listening()).max_decoding_message_size(MAX_LIST_BYTES);
         let answer = self.answer(&way, Box::pin(stub.list_annotations(self.request(request)))).await;
-        let annotations =
-            answered(turn, answer.and_then(|answer| succeeded(answer.status).map(|()| answer.annotations)))?;
+        let annotations = answered(
+            turn,
+            answer.and_then(|answer| self.peer.verdict(answer.status).map(|()| answer.annotations)),
+        )?;
         let parsed = annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
         parsed
             .map_err(|error| self.unreadable(&format!("an annotation in a list could not be read: {error}")))
@@ -270,19 +271,4 @@ fn answered<T>(turn: Turn, answer: Result<T, Error>) -> Result<T, Error> {
     let throttled = answer.as_ref().is_err_and(|error| error.kind() == Some(Kind::Throttled));
     turn.answered(throttled);
     answer
-}
-
-fn succeeded(status: Option<api::status::Status>) -> Result<(), Error> {
-    match status {
-        Some(status) if status.code == StatusCode::Success as i32 => Ok(()),
-        Some(status) if status.code != StatusCode::Zero as i32 => Err(Error::Api(Status {
-            code: status.code,
-            name: status_name(status.code)
-                .map_or_else(|| format!("UNKNOWN_CODE_{}", status.code), str::to_owned),
-            description: readable(&status.description),
-            details: readable(&status.details),
-            request_id: readable(&status.req_id),
-        })),
-        _ => Err(Error::Api(Status::absent())),
-    }
 }

@@ -16,7 +16,7 @@ use super::heard::Facts;
 use crate::{
     config::Settings,
     error::{self, Error, readable},
-    wire,
+    wire::{self, StatusCode, api, status_name},
 };
 
 /// Who is at the other end.
@@ -24,6 +24,8 @@ pub struct Peer {
     base: String,
     proxy: Option<Intercept>,
     request_timeout: Duration,
+    /// Never to be shown, not even where the service says it.
+    secret: String,
     /// Whether it ever answered.
     has_answered: AtomicBool,
 }
@@ -35,6 +37,7 @@ impl Peer {
             base: settings.base_url.clone(),
             proxy: settings.proxy.clone(),
             request_timeout: settings.limits.request_timeout,
+            secret: settings.credential.secret().into(),
             has_answered: AtomicBool::new(false),
         }
     }
@@ -49,6 +52,28 @@ impl Peer {
         self.has_answered.store(true, Ordering::Relaxed);
     }
 
+    /// A text from outside, as it may be shown.
+    fn readable(&self, text: &str) -> String {
+        // A token that is a part of everyday words is made up, for a test.
+        if self.secret.len() < 8 { readable(text) } else { readable(&text.replace(&self.secret, "***")) }
+    }
+
+    /// What the status in an answer means.
+    pub fn verdict(&self, status: Option<api::status::Status>) -> Result<(), Error> {
+        match status {
+            Some(status) if status.code == StatusCode::Success as i32 => Ok(()),
+            Some(status) if status.code != StatusCode::Zero as i32 => Err(Error::Api(error::Status {
+                code: status.code,
+                name: status_name(status.code)
+                    .map_or_else(|| format!("UNKNOWN_CODE_{}", status.code), str::to_owned),
+                description: self.readable(&status.description),
+                details: self.readable(&status.details),
+                request_id: self.readable(&status.req_id),
+            })),
+            _ => Err(Error::Api(error::Status::absent())),
+        }
+    }
+
     /// What a call of tonic's that failed means. tonic gives failures of its own a source or, where an answer came that
     /// it could not make sense of, a code of gRPC's: then it was not the service that said so.
     pub fn failure(&self, status: &Status, heard: &Facts) -> Error {
@@ -59,16 +84,16 @@ impl Peer {
             return error;
         }
         let Some(said) = heard.grpc_status.as_deref().filter(|said| *said != "0") else {
-            return self.broken(&format!("what came could not be read: {}", readable(status.message())));
+            return self.broken(&format!("what came could not be read: {}", self.readable(status.message())));
         };
-        let message = readable(status.message());
+        let message = self.readable(status.message());
         match status.code() {
             Code::Unavailable => self.broken(&format!("unavailable: {message}")),
             Code::DeadlineExceeded => {
                 Error::Deadline { message: format!("{} did not finish in time: {message}", self.base) }
             }
             Code::Unknown if said != "2" => {
-                refused(Code::Unknown, format!("its grpc-status is {:?}. {message}", readable(said)))
+                refused(Code::Unknown, format!("its grpc-status is {:?}. {message}", self.readable(said)))
             }
             code => refused(code, message),
         }
@@ -78,7 +103,7 @@ impl Peer {
         if chain(source).any(|error| error.is::<TimeoutExpired>()) {
             return self.too_late();
         }
-        let text = innermost(source);
+        let text = self.readable(&innermost(source));
         if chain(source).any(|error| error.is::<ConnectError>()) {
             return self.unreachable(source, &text);
         }
@@ -101,7 +126,7 @@ impl Peer {
         if heard.grpc_status.is_some() || content_type.is_some_and(|it| it.starts_with("application/grpc")) {
             return None;
         }
-        let content_type = readable(content_type.unwrap_or("no content type"));
+        let content_type = self.readable(content_type.unwrap_or("no content type"));
         let what = format!(
             "HTTP {http} ({content_type}) came back, which is no gRPC (a wrong base_url, or a proxy in between)"
         );
@@ -214,5 +239,5 @@ pub fn innermost(error: &Cause) -> String {
     let text = chain(error).last().map_or_else(String::new, ToString::to_string);
     // So does a connection end that does not answer when keep-alive asks.
     let is_silence = text.ends_with("timed out");
-    if is_silence { format!("the connection fell silent ({text})") } else { readable(&text) }
+    if is_silence { format!("the connection fell silent ({text})") } else { text }
 }
