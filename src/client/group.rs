@@ -5,11 +5,16 @@
 //! request waits for its turn they go on gathering. Only deletions of one app of one user ever share a request, and
 //! each caller gets what became of its own.
 
+#[cfg(not(feature = "loom"))]
+use std::sync::{Mutex, MutexGuard};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     time::Duration,
 };
+
+#[cfg(feature = "loom")]
+use loom::sync::{Mutex, MutexGuard};
 
 use tokio::{sync::Notify, time};
 
@@ -216,5 +221,99 @@ impl Drop for Collector {
         for call in groups.remove(&self.app).into_iter().flat_map(|gathering| gathering.waiting) {
             call.abandon();
         }
+    }
+}
+
+/// Every order in which threads can take the queue's lock, by loom.
+#[cfg(all(test, feature = "loom"))]
+#[allow(clippy::unwrap_used, reason = "clippy's own exception covers only functions marked as tests")]
+mod model {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+    use crate::ids::ColumnBuilder;
+
+    const SIZE: usize = 2;
+
+    fn call(name: &str) -> Arc<Call> {
+        let column = |parameter| {
+            let mut column = ColumnBuilder::new(parameter);
+            column.push(name).unwrap();
+            column.finish()
+        };
+        let pair = Targets::pairs(column("input_ids"), column("annotation_ids")).unwrap();
+        Arc::new(Call::new(pair, None))
+    }
+
+    /// Deletions on their way through the queue, and how often each was carried.
+    #[derive(Default)]
+    struct Traffic {
+        groups: Arc<Groups>,
+        app: Arc<UserApp>,
+        carried: [AtomicUsize; 3],
+    }
+
+    impl Traffic {
+        /// What `delete` and `collect` do, with requests that are answered at once.
+        fn delete(&self, calls: &[Arc<Call>], own: usize) {
+            let Some(under_way) = self.groups.go_alone(&self.app) else {
+                if let Some(collector) = self.groups.wait(&self.app, &calls[own], SIZE) {
+                    self.collect(calls, collector);
+                }
+                return;
+            };
+            self.carried[own].fetch_add(1, SeqCst);
+            drop(under_way);
+        }
+
+        fn collect(&self, calls: &[Arc<Call>], mut collector: Collector) {
+            while collector.has_waiting() {
+                let Some((group, under_way)) = collector.board(SIZE) else { continue };
+                for single in group.0.singles() {
+                    let place = calls.iter().position(|call| Arc::ptr_eq(call, single)).unwrap();
+                    self.carried[place].fetch_add(1, SeqCst);
+                }
+                drop((group, under_way));
+            }
+        }
+    }
+
+    #[test]
+    fn every_deletion_is_carried_once_and_none_is_left_behind() {
+        loom::model(|| {
+            let traffic = Arc::new(Traffic::default());
+            let calls: Arc<[_]> = ["a", "b", "c"].map(call).into();
+            let threads = [0, 1, 2].map(|own| {
+                let (traffic, calls) = (Arc::clone(&traffic), Arc::clone(&calls));
+                loom::thread::spawn(move || traffic.delete(&calls, own))
+            });
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            assert_eq!(traffic.carried.each_ref().map(|count| count.load(SeqCst)), [1, 1, 1]);
+            assert!(traffic.groups.lock().is_empty());
+        });
+    }
+
+    #[test]
+    fn a_deletion_that_leaves_is_either_carried_or_taken_back() {
+        loom::model(|| {
+            let traffic = Arc::new(Traffic::default());
+            let calls: Arc<[_]> = ["a", "b", "c"].map(call).into();
+            let under_way = traffic.groups.go_alone(&traffic.app).unwrap();
+            let collector = traffic.groups.wait(&traffic.app, &calls[0], SIZE).unwrap();
+            assert!(traffic.groups.wait(&traffic.app, &calls[1], SIZE).is_none());
+            let collecting = {
+                let (traffic, calls) = (Arc::clone(&traffic), Arc::clone(&calls));
+                loom::thread::spawn(move || traffic.collect(&calls, collector))
+            };
+            let answered = loom::thread::spawn(move || drop(under_way));
+            let taken_back = traffic.groups.leave(&traffic.app, &calls[0]);
+            collecting.join().unwrap();
+            answered.join().unwrap();
+            let carried = traffic.carried.each_ref().map(|count| count.load(SeqCst));
+            assert_eq!(carried, [usize::from(!taken_back), 1, 0]);
+            assert!(traffic.groups.lock().is_empty());
+        });
     }
 }
