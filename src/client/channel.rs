@@ -97,7 +97,7 @@ impl Channel {
         let way = self.way()?;
         let mut stub = V2Client::new(way.listening());
         let answer = self.answer(&way, Box::pin(stub.delete_annotation(self.request(request)))).await;
-        answered(turn, answer.and_then(|answer| self.peer.verdict(answer.status)))
+        answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
     /// `DeleteAnnotations`.
@@ -111,7 +111,7 @@ impl Channel {
             connection.unary(self.request(request), PathAndQuery::from_static(PATH), DeletionCodec).await
         };
         let answer = self.answer(&way, Box::pin(call)).await;
-        answered(turn, answer.and_then(|answer| self.peer.verdict(answer.status)))
+        answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
     /// `ListAnnotations`: the annotations of one page, as served.
@@ -125,7 +125,7 @@ impl Channel {
         let answer = self.answer(&way, Box::pin(stub.list_annotations(self.request(request)))).await;
         let annotations = answered(
             turn,
-            answer.and_then(|answer| self.peer.verdict(answer.status).map(|()| answer.annotations)),
+            answer.and_then(|answer| self.peer.said(answer.status).map(|()| answer.annotations)),
         )?;
         let parsed = annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
         parsed

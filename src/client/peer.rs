@@ -58,8 +58,8 @@ impl Peer {
         if self.secret.len() < 8 { readable(text) } else { readable(&text.replace(&self.secret, "***")) }
     }
 
-    /// What the status in an answer means.
-    pub fn verdict(&self, status: Option<api::status::Status>) -> Result<(), Error> {
+    /// What the service said in an answer.
+    pub fn said(&self, status: Option<api::status::Status>) -> Result<(), Error> {
         match status {
             Some(status) if status.code == StatusCode::Success as i32 => Ok(()),
             Some(status) if status.code != StatusCode::Zero as i32 => Err(Error::Api(error::Status {
@@ -103,7 +103,7 @@ impl Peer {
         if chain(source).any(|error| error.is::<TimeoutExpired>()) {
             return self.too_late();
         }
-        let text = self.readable(&innermost(source));
+        let mut text = self.readable(&innermost(source));
         if chain(source).any(|error| error.is::<ConnectError>()) {
             return self.unreachable(source, &text);
         }
@@ -112,6 +112,10 @@ impl Peer {
         if chain(source).find_map(find::<h2::Error>).is_some_and(refused) {
             let message = format!("{} took no further request (REFUSED_STREAM). Nothing was sent", self.base);
             return Error::Transport { message, sent: false };
+        }
+        // So does a connection end that does not answer when keep-alive asks.
+        if text.ends_with("timed out") {
+            text = format!("the connection fell silent ({text})");
         }
         // A service that wants TLS cuts off whoever does not speak it, without a word.
         let in_clear = self.base.starts_with("http://") && !self.has_answered.load(Ordering::Relaxed);
@@ -236,8 +240,5 @@ fn find<E: StdError + 'static>(error: &Cause) -> Option<&E> {
 
 /// The text of the error that began it: the outer ones say only "transport error".
 pub fn innermost(error: &Cause) -> String {
-    let text = chain(error).last().map_or_else(String::new, ToString::to_string);
-    // So does a connection end that does not answer when keep-alive asks.
-    let is_silence = text.ends_with("timed out");
-    if is_silence { format!("the connection fell silent ({text})") } else { text }
+    chain(error).last().map_or_else(String::new, ToString::to_string)
 }

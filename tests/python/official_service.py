@@ -35,6 +35,16 @@ def grpc_status(code: grpc.StatusCode, text: str = "") -> Answer:
     return lambda _request, context: context.abort(code, text)
 
 
+def when_released(released: threading.Event) -> Answer:
+    """Confirms a deletion once the test says so."""
+
+    def answer(request: Any, context: grpc.ServicerContext) -> Any:
+        released.wait()
+        return deletion_answer(status_code_pb2.SUCCESS)(request, context)
+
+    return answer
+
+
 @dataclass
 class Recorded:
     """One call as it arrived."""

@@ -25,7 +25,6 @@ import anyio
 import anyio.abc
 import anyio.from_thread
 import anyio.to_thread
-import grpc
 import pytest
 
 import clarifai_annotations
@@ -33,7 +32,7 @@ from clarifai_annotations import Client, NotFoundError
 from clarifai_annotations._native import live_tasks  # for tests alone
 from clarifai_annotations.emulator import Emulator
 from conftest import KEY, client_of
-from official_service import OfficialService, Recorded, deletion_answer
+from official_service import OfficialService, Recorded, when_released
 
 Pair = tuple[str, str]
 
@@ -99,16 +98,6 @@ def seed(emulator: Emulator, *pairs: Pair) -> None:
 
 def left(emulator: Emulator) -> set[Pair]:
     return {(it.input_id, it.annotation_id) for it in emulator.annotations() if not it.input_level}
-
-
-def when_released(released: threading.Event) -> Any:
-    """An answer that comes once the test says so."""
-
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
-        released.wait()
-        return deletion_answer(10000)(request, context)
-
-    return answer
 
 
 async def arrival(service: OfficialService) -> None:

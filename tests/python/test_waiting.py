@@ -23,17 +23,7 @@ from nbclient import NotebookClient
 
 from clarifai_annotations import ClarifaiError, Client
 from conftest import KEY, client_of
-from official_service import OfficialService, deletion_answer
-
-
-def when_released(released: threading.Event) -> Any:
-    """An answer that comes once the test says so."""
-
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
-        released.wait()
-        return deletion_answer(10000)(request, context)
-
-    return answer
+from official_service import OfficialService, deletion_answer, when_released
 
 
 async def arrival(service: OfficialService) -> None:
