@@ -15,8 +15,8 @@ pub enum Error {
     Transport {
         /// What happened, and to which host.
         message: String,
-        /// Whether the request may have reached the service.
-        sent: bool,
+        /// How far the request came.
+        reach: Reach,
     },
     /// No answer came in time.
     #[error("{message}")]
@@ -33,6 +33,17 @@ pub enum Error {
     /// The client was closed before the call.
     #[error("this client is closed: make a new Client, or keep the calls inside its `with` block")]
     Closed,
+}
+
+/// How far a request came that got no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reach {
+    /// Perhaps to the service, and perhaps it was carried out.
+    Sent,
+    /// Nothing was sent; a later try may fare better.
+    Unsent,
+    /// Nothing was sent, and no later try will be, until somebody does something about it.
+    Barred,
 }
 
 impl Error {

@@ -9,13 +9,13 @@ use std::{
 };
 
 use hyper_util::client::proxy::matcher::Intercept;
-use tokio_rustls::rustls::{self, CertificateError, InvalidMessage};
+use tokio_rustls::rustls::{self, CertificateError};
 use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
 use super::heard::Facts;
 use crate::{
     config::Settings,
-    error::{self, Error, readable},
+    error::{self, Error, Reach, readable},
     wire::{self, StatusCode, api, status_name},
 };
 
@@ -111,7 +111,7 @@ impl Peer {
             |error: &h2::Error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
         if chain(source).find_map(find::<h2::Error>).is_some_and(refused) {
             let message = format!("{} took no further request (REFUSED_STREAM). Nothing was sent", self.base);
-            return Error::Transport { message, sent: false };
+            return Error::Transport { message, reach: Reach::Unsent };
         }
         // So does a connection end that does not answer when keep-alive asks.
         if text.ends_with("timed out") {
@@ -148,61 +148,53 @@ impl Peer {
             let proxy = proxy.uri().to_string();
             format!(" through the proxy {}", proxy.trim_end_matches('/'))
         });
-        let remedy = self.remedy(source, text);
+        let (reach, remedy) = self.remedy(source, text);
         let message =
             format!("{} could not be reached{through}: {text} ({remedy}). Nothing was sent", self.base);
-        Error::Transport { message, sent: false }
+        Error::Transport { message, reach }
     }
 
-    /// What to do about it.
-    fn remedy(&self, source: &Cause, text: &str) -> &'static str {
-        const DEFAULT: &str = "check base_url and the network";
-        const AUTHORITY: &str = "if its authority is to be trusted, give the PEM file of that authority as \
-                                 root_certificates_path or CLARIFAI_ROOT_CERTIFICATES_PATH";
-        const NAME: &str = "base_url must be by a name that is in the certificate";
-        const TIME: &str =
-            "is the clock of this machine right? Else the service's certificate must be renewed";
-        if let Some(error) = chain(source).find_map(find::<rustls::Error>) {
-            return match error {
-                rustls::Error::InvalidCertificate(error) => match error {
-                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                        NAME
-                    }
-                    CertificateError::Expired
-                    | CertificateError::ExpiredContext { .. }
-                    | CertificateError::NotValidYet
-                    | CertificateError::NotValidYetContext { .. } => TIME,
-                    _ => AUTHORITY,
-                },
-                rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
-                    "that port does not speak TLS: if it is meant so, write http:// in base_url"
-                }
-                _ => DEFAULT,
-            };
+    /// Whether to try again, and what to do about it.
+    fn remedy(&self, source: &Cause, text: &str) -> (Reach, &'static str) {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
+        use rustls::Error::{InvalidCertificate, InvalidMessage};
+        if let Some(InvalidCertificate(error)) = chain(source).find_map(find::<rustls::Error>) {
+            return (Reach::Barred, remedy_of_certificate(error));
+        }
+        if let Some(InvalidMessage(rustls::InvalidMessage::InvalidContentType)) =
+            chain(source).find_map(find::<rustls::Error>)
+        {
+            return (
+                Reach::Barred,
+                "that port does not speak TLS: if it is meant so, write http:// in base_url",
+            );
         }
         if text.contains("proxy authorization required") {
-            return "the proxy wants a user name and a password: http://user:password@host:port in HTTPS_PROXY";
+            let remedy =
+                "the proxy wants a user name and a password: http://user:password@host:port in HTTPS_PROXY";
+            return (Reach::Barred, remedy);
         }
-        if self.proxy.is_some() {
-            return "the proxy is from HTTPS_PROXY; hosts in NO_PROXY are reached without it";
-        }
-        if chain(source).any(|error| error.to_string() == "dns error") {
-            return "is the host in base_url right, and this machine online?";
-        }
-        match chain(source).find_map(find::<io::Error>).map(io::Error::kind) {
-            Some(io::ErrorKind::ConnectionRefused) => {
-                "nothing listens there: are host and port of base_url right, and is the service up?"
+        let remedy = if self.proxy.is_some() {
+            "the proxy is from HTTPS_PROXY; hosts in NO_PROXY are reached without it"
+        } else if chain(source).any(|error| error.to_string() == "dns error") {
+            "is the host in base_url right, and this machine online?"
+        } else {
+            match chain(source).find_map(find::<io::Error>).map(io::Error::kind) {
+                Some(ConnectionRefused) => {
+                    "nothing listens there: are host and port of base_url right, and is the service up?"
+                }
+                Some(TimedOut | NetworkUnreachable | HostUnreachable) => {
+                    "is this machine online? Behind a proxy, set HTTPS_PROXY"
+                }
+                _ => "check base_url and the network",
             }
-            Some(
-                io::ErrorKind::TimedOut | io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable,
-            ) => "is this machine online? Behind a proxy, set HTTPS_PROXY",
-            _ => DEFAULT,
-        }
+        };
+        (Reach::Unsent, remedy)
     }
 
     /// There was a connection, and it brought no answer: the request may have been carried out.
     pub fn broken(&self, why: &str) -> Error {
-        Error::Transport { message: format!("{} gave no answer: {why}", self.base), sent: true }
+        Error::Transport { message: format!("{} gave no answer: {why}", self.base), reach: Reach::Sent }
     }
 
     /// The answer did not come in time.
@@ -210,6 +202,24 @@ impl Peer {
         let seconds = self.request_timeout.as_secs_f64();
         Error::Deadline {
             message: format!("{} gave no answer within {seconds} s (request_timeout)", self.base),
+        }
+    }
+}
+
+fn remedy_of_certificate(error: &CertificateError) -> &'static str {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+    };
+    match error {
+        NotValidForName | NotValidForNameContext { .. } => {
+            "base_url must be by a name that is in the certificate"
+        }
+        Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
+            "is the clock of this machine right? Else the service's certificate must be renewed"
+        }
+        _ => {
+            "if its authority is to be trusted, give the PEM file of that authority as root_certificates_path or \
+             CLARIFAI_ROOT_CERTIFICATES_PATH"
         }
     }
 }

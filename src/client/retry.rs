@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    error::{Error, Kind, Status},
+    error::{Error, Kind, Reach, Status},
     wire::StatusCode,
 };
 
@@ -27,9 +27,11 @@ impl Verdict {
     pub fn on(error: &Error) -> Self {
         match error {
             Error::Api(status) => Self::on_status(status),
-            Error::Transport { sent: false, .. } => Self::TurnedAway,
-            Error::Transport { sent: true, .. } | Error::Deadline { .. } => Self::Unanswered,
-            Error::Closed | Error::Ended { .. } => Self::Hopeless,
+            Error::Transport { reach: Reach::Unsent, .. } => Self::TurnedAway,
+            Error::Transport { reach: Reach::Sent, .. } | Error::Deadline { .. } => Self::Unanswered,
+            Error::Transport { reach: Reach::Barred, .. } | Error::Closed | Error::Ended { .. } => {
+                Self::Hopeless
+            }
         }
     }
 

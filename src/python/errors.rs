@@ -10,7 +10,7 @@ use pyo3::{
 use crate::{
     client::Failure,
     config::ConfigurationError,
-    error::{Error, Kind, Status},
+    error::{Error, Kind, Reach, Status},
     ids::IdError,
     report::Outcome,
 };
@@ -99,12 +99,12 @@ fn advice(error: &Error) -> &'static str {
             }
             Kind::Other => "",
         },
-        Error::Transport { sent: true, .. } => ". Check base_url and the network",
+        Error::Transport { reach: Reach::Sent, .. } => ". Check base_url and the network",
         Error::Deadline { .. } => {
             ". Allow more time, or call again: what is gone by then is reported as absent"
         }
         // Where nothing was sent, the text says what to do.
-        Error::Transport { sent: false, .. } | Error::Closed | Error::Ended { .. } => "",
+        Error::Transport { .. } | Error::Closed | Error::Ended { .. } => "",
     }
 }
 

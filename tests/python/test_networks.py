@@ -269,16 +269,18 @@ def trusted(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("credentials", "message"), REFUSED.values(), ids=REFUSED)
-def test_a_certificate_that_is_refused_says_why_and_what_to_do(
+def test_a_certificate_that_is_refused_says_why_and_what_to_do_and_is_not_asked_again(
     credentials: Callable[[], grpc.ServerCredentials], message: str, trusted: Path
 ) -> None:
     with (
         official_service(credentials()) as service,
-        client_at(service.base_url, root_certificates_path=trusted, max_attempts=1) as client,
-        pytest.raises(TransportError, match=message + r".*Nothing was sent"),
+        client_at(service.base_url, root_certificates_path=trusted, batch_size=1) as client,
+        once_logged("is retried", lambda: None) as retried,
+        pytest.raises(TransportError, match=message + r".*Nothing was sent") as raised,
     ):
-        client.delete_annotation("photo", "box")
-    assert service.calls == []
+        client.delete_annotations(["photo", "photo"], ["box", "another"])
+    assert raised.value.report is not None
+    assert (raised.value.report.unsent, retried.seen, service.calls) == (2, False, [])
 
 
 def test_a_plain_service_behind_https_says_so(service: OfficialService, trusted: Path) -> None:
