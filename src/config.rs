@@ -302,15 +302,13 @@ impl Sources<'_> {
 
     /// The HTTP proxy for a service that speaks TLS, by the variables that curl goes by.
     fn proxy(&self, base_url: &str) -> Result<Option<Intercept>, ConfigurationError> {
-        let first = |names: [&'static str; 4]| {
-            names.into_iter().find_map(|name| Some((name, (self.variable)(name)?)))
-        };
-        let proxy = first(["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]);
-        let exempt = (self.variable)("NO_PROXY").or_else(|| (self.variable)("no_proxy")).unwrap_or_default();
-        let destination: http::Uri = base_url.parse().unwrap_or_default();
+        const NAMES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+        let proxy = NAMES.iter().find_map(|name| Some((name, (self.variable)(name)?)));
         let Some((name, proxy)) = proxy.filter(|_| base_url.starts_with("https://")) else {
             return Ok(None);
         };
+        let exempt = (self.variable)("NO_PROXY").or_else(|| (self.variable)("no_proxy")).unwrap_or_default();
+        let destination: http::Uri = base_url.parse().unwrap_or_default();
         // The matcher knows of `*` for names, not for addresses.
         let all_exempt = exempt.split(',').any(|entry| entry.trim() == "*");
         let matcher = Matcher::builder().https("http://any").no(exempt).build();

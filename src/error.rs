@@ -87,19 +87,6 @@ pub enum Kind {
     Other,
 }
 
-/// A text from outside, fit for a message: without what would steer a terminal or begin a line of its own in a log,
-/// and no longer than anyone reads.
-pub fn readable(text: &str) -> String {
-    const LONGEST: usize = 2000;
-    let shown = |character: char| if character.is_control() { ' ' } else { character };
-    let mut readable: String = text.chars().take(LONGEST).map(shown).collect();
-    let cut = text.chars().count() - readable.chars().count();
-    if cut > 0 {
-        readable += &format!("… ({cut} more characters)");
-    }
-    readable
-}
-
 impl Status {
     /// The answer had no status, which the service's own definition does not allow for.
     pub fn absent() -> Self {

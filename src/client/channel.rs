@@ -17,7 +17,6 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{self, Certificate, ClientTlsConfig, Endpoint},
 };
-
 use tower::timeout::Timeout;
 
 use super::{
@@ -94,8 +93,8 @@ impl Channel {
         turn: Turn,
         request: api::DeleteAnnotationRequest,
     ) -> Result<(), Error> {
-        let way = self.way()?;
-        let mut stub = V2Client::new(way.listening());
+        let (connection, way) = self.way()?;
+        let mut stub = V2Client::new(connection);
         let answer = self.answer(&way, Box::pin(stub.delete_annotation(self.request(request)))).await;
         answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
     }
@@ -103,9 +102,9 @@ impl Channel {
     /// `DeleteAnnotations`.
     pub async fn delete_annotations(&self, turn: Turn, request: Deletion) -> Result<(), Error> {
         const PATH: &str = "/clarifai.api.V2/DeleteAnnotations";
-        let way = self.way()?;
+        let (connection, way) = self.way()?;
         // As the generated stub does, with another codec.
-        let mut connection = Grpc::new(way.listening());
+        let mut connection = Grpc::new(connection);
         let call = async {
             connection.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
             connection.unary(self.request(request), PathAndQuery::from_static(PATH), DeletionCodec).await
@@ -120,8 +119,8 @@ impl Channel {
         turn: Turn,
         request: api::ListAnnotationsRequest,
     ) -> Result<Vec<api::Annotation>, Error> {
-        let way = self.way()?;
-        let mut stub = V2Client::new(way.listening()).max_decoding_message_size(MAX_LIST_BYTES);
+        let (connection, way) = self.way()?;
+        let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_LIST_BYTES);
         let answer = self.answer(&way, Box::pin(stub.list_annotations(self.request(request)))).await;
         let annotations = answered(
             turn,
@@ -138,11 +137,13 @@ impl Channel {
     }
 
     /// The connection, made on first use: it needs the runtime that the caller is on.
-    fn way(&self) -> Result<Way, Error> {
+    fn way(&self) -> Result<(Listening, Way), Error> {
         let mut current = self.connection();
         self.open()?;
         let connection = current.channel.get_or_insert_with(|| self.connect()).clone();
-        Ok(Way { connection, number: current.number, heard: Arc::default() })
+        let heard = Arc::default();
+        let way = Way { number: current.number, heard: Arc::clone(&heard) };
+        Ok((Listening { connection, heard }, way))
     }
 
     fn connect(&self) -> transport::Channel {
@@ -197,24 +198,17 @@ impl Channel {
             Ok(Err(status)) => self.peer.failure(&status, &way.heard.facts()),
             Err(_) => self.peer.too_late(),
         };
-        if matches!(failure, Error::Deadline { .. }) && way.heard.facts().http.is_none() {
+        if matches!(failure, Error::Deadline { .. }) && way.heard.is_silent() {
             self.abandon(way);
         }
         Err(failure)
     }
 }
 
-/// The connection that a request takes, and what it hears on it.
+/// Which connection a request takes, and what it hears on it.
 struct Way {
-    connection: transport::Channel,
     number: u64,
     heard: Arc<Heard>,
-}
-
-impl Way {
-    fn listening(&self) -> Listening {
-        Listening { connection: self.connection.clone(), heard: Arc::clone(&self.heard) }
-    }
 }
 
 /// The connection of the requests to come, and how many there were before it.

@@ -2,13 +2,14 @@
 //! the connection. tonic gives its own failures the codes that a service's have.
 
 use std::{
+    borrow::Cow,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use http_body::{Body, Frame, SizeHint};
 use tonic::{Status, body, transport};
 use tower::Service;
@@ -22,10 +23,24 @@ pub struct Heard(Mutex<Facts>);
 pub struct Facts {
     /// The HTTP status; `None` when nothing came.
     pub http: Option<StatusCode>,
+    content_type: Option<HeaderValue>,
+    grpc_status: Option<HeaderValue>,
+}
+
+impl Facts {
     /// The content type.
-    pub content_type: Option<String>,
+    pub fn content_type(&self) -> Option<Cow<'_, str>> {
+        self.content_type.as_ref().map(text)
+    }
+
     /// `grpc-status`, as it was written.
-    pub grpc_status: Option<String>,
+    pub fn grpc_status(&self) -> Option<Cow<'_, str>> {
+        self.grpc_status.as_ref().map(text)
+    }
+}
+
+fn text(value: &HeaderValue) -> Cow<'_, str> {
+    String::from_utf8_lossy(value.as_bytes())
 }
 
 impl Heard {
@@ -34,16 +49,19 @@ impl Heard {
         self.lock().clone()
     }
 
+    /// Whether nothing came at all.
+    pub fn is_silent(&self) -> bool {
+        self.lock().http.is_none()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Facts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn hear(&self, headers: &HeaderMap) {
-        let text =
-            |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let mut facts = self.lock();
-        facts.content_type = facts.content_type.take().or_else(|| text(CONTENT_TYPE.as_str()));
-        facts.grpc_status = facts.grpc_status.take().or_else(|| text("grpc-status"));
+        facts.content_type = facts.content_type.take().or_else(|| headers.get(CONTENT_TYPE).cloned());
+        facts.grpc_status = facts.grpc_status.take().or_else(|| headers.get("grpc-status").cloned());
     }
 }
 

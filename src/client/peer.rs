@@ -15,7 +15,7 @@ use tonic::{Code, ConnectError, Status, TimeoutExpired};
 use super::heard::Facts;
 use crate::{
     config::Settings,
-    error::{self, Error, Reach, readable},
+    error::{self, Error, Reach},
     wire::{self, StatusCode, api, status_name},
 };
 
@@ -52,10 +52,20 @@ impl Peer {
         self.has_answered.store(true, Ordering::Relaxed);
     }
 
-    /// A text from outside, as it may be shown.
+    /// A text from outside, fit for a message: without the key, without what would steer a terminal or begin a line of
+    /// its own in a log, and no longer than anyone reads.
     fn readable(&self, text: &str) -> String {
+        const LONGEST: usize = 2000;
         // A token that is a part of everyday words is made up, for a test.
-        if self.secret.len() < 8 { readable(text) } else { readable(&text.replace(&self.secret, "***")) }
+        let text = if self.secret.len() < 8 { text.into() } else { text.replace(&self.secret, "***") };
+        let shown = |character: char| if character.is_control() { ' ' } else { character };
+        let mut characters = text.chars();
+        let mut readable: String = characters.by_ref().take(LONGEST).map(shown).collect();
+        let cut = characters.count();
+        if cut > 0 {
+            readable += &format!("… ({cut} more characters)");
+        }
+        readable
     }
 
     /// What the service said in an answer.
@@ -83,7 +93,7 @@ impl Peer {
         if let Some(error) = self.no_grpc(heard) {
             return error;
         }
-        let Some(said) = heard.grpc_status.as_deref().filter(|said| *said != "0") else {
+        let Some(said) = heard.grpc_status().filter(|said| said != "0") else {
             return self.broken(&format!("what came could not be read: {}", self.readable(status.message())));
         };
         let message = self.readable(status.message());
@@ -93,7 +103,7 @@ impl Peer {
                 Error::Deadline { message: format!("{} did not finish in time: {message}", self.base) }
             }
             Code::Unknown if said != "2" => {
-                refused(Code::Unknown, format!("its grpc-status is {:?}. {message}", self.readable(said)))
+                refused(Code::Unknown, format!("its grpc-status is {:?}. {message}", self.readable(&said)))
             }
             code => refused(code, message),
         }
@@ -126,11 +136,11 @@ impl Peer {
     /// What an answer means that is HTTP and no more: of a proxy, or of a web server at that address.
     fn no_grpc(&self, heard: &Facts) -> Option<Error> {
         let http = heard.http?;
-        let content_type = heard.content_type.as_deref();
-        if heard.grpc_status.is_some() || content_type.is_some_and(|it| it.starts_with("application/grpc")) {
+        let content_type = heard.content_type().unwrap_or("no content type".into());
+        if heard.grpc_status().is_some() || content_type.starts_with("application/grpc") {
             return None;
         }
-        let content_type = self.readable(content_type.unwrap_or("no content type"));
+        let content_type = self.readable(&content_type);
         let what = format!(
             "HTTP {http} ({content_type}) came back, which is no gRPC (a wrong base_url, or a proxy in between)"
         );
@@ -158,16 +168,13 @@ impl Peer {
     fn remedy(&self, source: &Cause, text: &str) -> (Reach, &'static str) {
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
         use rustls::Error::{InvalidCertificate, InvalidMessage};
-        if let Some(InvalidCertificate(error)) = chain(source).find_map(find::<rustls::Error>) {
-            return (Reach::Barred, remedy_of_certificate(error));
-        }
-        if let Some(InvalidMessage(rustls::InvalidMessage::InvalidContentType)) =
-            chain(source).find_map(find::<rustls::Error>)
-        {
-            return (
-                Reach::Barred,
-                "that port does not speak TLS: if it is meant so, write http:// in base_url",
-            );
+        match chain(source).find_map(find::<rustls::Error>) {
+            Some(InvalidCertificate(error)) => return (Reach::Barred, remedy_of_certificate(error)),
+            Some(InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
+                let remedy = "that port does not speak TLS: if it is meant so, write http:// in base_url";
+                return (Reach::Barred, remedy);
+            }
+            _ => {}
         }
         if text.contains("proxy authorization required") {
             let remedy =

@@ -5,6 +5,7 @@ The peer that is not ours: what it parses is what the real service would parse.
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import trustme
 from clarifai_grpc.grpc.api import service_pb2, service_pb2_grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 
@@ -111,6 +113,18 @@ class OfficialService(service_pb2_grpc.V2Servicer):  # type: ignore[misc]
         """An answer for `on_delete` that does not come while the service runs."""
         self.released.wait()
         return status_pb2.BaseResponse()
+
+
+async def arrival(service: OfficialService) -> None:
+    """Wait, without blocking the loop, until the service has a call."""
+    assert await asyncio.to_thread(service.arrived.wait, 30)
+
+
+def certificate(authority: trustme.CA, name: str = "localhost", **validity: Any) -> grpc.ServerCredentials:
+    """The credentials of a service by that name, issued by that authority."""
+    issued = authority.issue_cert(name, **validity)
+    chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
+    return grpc.ssl_server_credentials([(issued.private_key_pem.bytes(), chain)])
 
 
 @contextmanager

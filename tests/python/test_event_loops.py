@@ -32,7 +32,7 @@ from clarifai_annotations import Client, NotFoundError
 from clarifai_annotations._native import live_tasks  # for tests alone
 from clarifai_annotations.emulator import Emulator
 from conftest import KEY, client_of
-from official_service import OfficialService, Recorded, when_released
+from official_service import OfficialService, Recorded, arrival, when_released
 
 Pair = tuple[str, str]
 
@@ -95,11 +95,6 @@ def seed(emulator: Emulator, *pairs: Pair) -> None:
 
 def left(emulator: Emulator) -> set[Pair]:
     return {(it.input_id, it.annotation_id) for it in emulator.annotations() if not it.input_level}
-
-
-async def arrival(service: OfficialService) -> None:
-    """Wait, without blocking the loop, until the service has a call."""
-    assert await asyncio.to_thread(service.arrived.wait, PATIENCE)
 
 
 # Every kind of loop.

@@ -13,15 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import Empty
 from types import ModuleType
-from typing import Any
 
-import grpc
 import pytest
 from jupyter_client.manager import KernelManager
 
 from clarifai_annotations.emulator import Emulator
 from conftest import KEY
-from official_service import OfficialService, deletion_answer
+from official_service import OfficialService, deletion_answer, when_released
 
 BEGINNING = f"""
 import asyncio, os, sys, threading
@@ -376,12 +374,7 @@ def test_ctrl_c_awaits_the_answer_on_its_way_while_faulthandler_writes_traceback
     service: OfficialService,
 ) -> None:
     released = threading.Event()
-
-    def answer(request: Any, context: grpc.ServicerContext) -> Any:
-        released.wait()
-        return deletion_answer(10000)(request, context)
-
-    service.on_delete = answer
+    service.on_delete = when_released(released)
     call = 'client.delete_annotations(["p", "q"], ["a", "b"], progress=told)'
     with under_faulthandler(call, service) as process:
         process.send_signal(signal.SIGINT)

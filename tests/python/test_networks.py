@@ -21,7 +21,8 @@ import trustme
 from clarifai_annotations import Client, DeadlineError, Progress, TransportError
 from clarifai_annotations.emulator import Emulator, Fault
 from conftest import KEY
-from official_service import OfficialService, official_service
+from official_client import left
+from official_service import OfficialService, certificate, official_service
 
 
 def client_at(base_url: str, **settings: Any) -> Client:
@@ -40,10 +41,6 @@ def seeded(count: int, **conduct: Any) -> Emulator:
 
 def boxes(count: int) -> list[str]:
     return [f"box-{n}" for n in range(count)]
-
-
-def left(emulator: Emulator) -> list[str]:
-    return [it.annotation_id for it in emulator.annotations() if not it.input_level]
 
 
 def test_a_run_outlives_a_restart_of_the_service() -> None:
@@ -230,12 +227,6 @@ def test_a_connection_whose_packets_are_dropped_is_found_by_keep_alive_and_repla
     ended = subprocess.run(command, capture_output=True, text=True, timeout=200)
     assert ended.stdout == "200 0\n", ended.stderr
     assert "gave no answer: the connection fell silent" in ended.stderr
-
-
-def certificate(authority: trustme.CA, name: str = "localhost", **validity: Any) -> grpc.ServerCredentials:
-    issued = authority.issue_cert(name, **validity)
-    chain = b"".join(blob.bytes() for blob in issued.cert_chain_pems)
-    return grpc.ssl_server_credentials([(issued.private_key_pem.bytes(), chain)])
 
 
 LONG_AGO: dict[str, Any] = {

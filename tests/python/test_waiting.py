@@ -23,12 +23,7 @@ from nbclient import NotebookClient
 
 from clarifai_annotations import ClarifaiError, Client
 from conftest import KEY, client_of
-from official_service import OfficialService, deletion_answer, when_released
-
-
-async def arrival(service: OfficialService) -> None:
-    """Wait, without blocking the loop, until the service has a call."""
-    await asyncio.to_thread(service.arrived.wait)
+from official_service import OfficialService, arrival, deletion_answer, when_released
 
 
 async def test_a_sync_call_works_inside_a_running_event_loop(

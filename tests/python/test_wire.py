@@ -14,7 +14,7 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
 from clarifai_annotations import Client, __version__
 from conftest import KEY, client_of
-from official_service import OfficialService, deletion_answer, official_service
+from official_service import OfficialService, certificate, deletion_answer, official_service
 
 USER_APP = resources_pb2.UserAppIDSet(user_id="me", app_id="cats")
 
@@ -60,10 +60,7 @@ def authority() -> trustme.CA:
 @pytest.fixture
 def tls_service(authority: trustme.CA) -> Iterator[OfficialService]:
     """The official service behind TLS, with a certificate of the private authority."""
-    certificate = authority.issue_cert("localhost")
-    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
-    pair = (certificate.private_key_pem.bytes(), chain)
-    with official_service(grpc.ssl_server_credentials([pair])) as service:
+    with official_service(certificate(authority)) as service:
         yield service
 
 
