@@ -30,6 +30,24 @@ pub enum Error {
         /// How, for example `cancelled`.
         how: String,
     },
+    /// The backup cannot be written or read.
+    #[error("{message}")]
+    Backup {
+        /// Which file, what happened, and what to do.
+        message: String,
+    },
+    /// The journal cannot be written, or is of another call.
+    #[error("{message}")]
+    Journal {
+        /// Which file, what happened, and what to do.
+        message: String,
+    },
+    /// More would be deleted than the caller allows.
+    #[error("{message}")]
+    Limit {
+        /// How many, and how many are allowed.
+        message: String,
+    },
     /// The client was closed before the call.
     #[error("this client is closed: make a new Client, or keep the calls inside its `with` block")]
     Closed,

@@ -471,6 +471,20 @@ impl Targets {
         Self { input_ids, annotation_ids: Some(annotation_ids), distinct: None }.without_repeats()
     }
 
+    /// What stands at some positions of the caller's columns, in the order of these.
+    ///
+    /// # Errors
+    /// [`IdError::TooMany`] from 2³² on.
+    pub fn picked(&self, positions: impl IntoIterator<Item = usize>) -> Result<Self, IdError> {
+        let (mut input_ids, mut annotation_ids) = (Text::default(), Text::default());
+        for target in positions.into_iter().map(|position| self.at(position)) {
+            input_ids.push(target.input_id);
+            annotation_ids.push(target.annotation_id.unwrap_or_default());
+        }
+        let annotation_ids = self.are_pairs().then_some(Column(Storage::Text(annotation_ids)));
+        Self::new(Column(Storage::Text(input_ids)), annotation_ids)
+    }
+
     fn new(input_ids: Column, annotation_ids: Option<Column>) -> Result<Self, IdError> {
         let count = input_ids.len();
         u32::try_from(count).map_err(|_| IdError::TooMany { count })?;

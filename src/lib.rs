@@ -6,17 +6,24 @@
 //! | [`ids`] | ID columns and what they name, validated | anything else here |
 //! | [`process`] | what belongs to one process, after a fork too | anything else here |
 //! | [`report`], [`error`] | outcomes of IDs, failures of requests | anything but each other |
+//! | [`plan`] | what a deletion would do, as a table | the client |
+//! | [`columns`] | columns out of Parquet files | anything else here |
+//! | [`backup`], [`journal`] | the copy of what is deleted; what became of it, in files | the client |
 //! | [`config`] | settings and credentials | the client |
 //! | [`client`] | the way of a deletion | Python, the emulator |
 //! | [`emulator`] | the service to test against | Python, the client |
 //! | `python` | the Python module, with the feature of that name | |
 //!
 //! The crate exists for the Python package `clarifai-annotations`; its API follows that package's needs.
+pub mod backup;
 pub mod client;
+pub mod columns;
 pub mod config;
 pub mod emulator;
 pub mod error;
 pub mod ids;
+pub mod journal;
+pub mod plan;
 pub mod process;
 #[cfg(feature = "python")]
 mod python;

@@ -1,6 +1,6 @@
 //! What became of every ID of a call.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::AddAssign, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,14 @@ pub struct Requests {
     pub retries: u64,
     /// Of these, the ones that the service answered with "too many requests".
     pub throttled: u64,
+}
+
+impl AddAssign for Requests {
+    fn add_assign(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.retries += other.retries;
+        self.throttled += other.throttled;
+    }
 }
 
 /// The outcomes while a run is under way. Each ID has exactly one at every moment: [`Outcome::Unsent`] at
@@ -125,6 +133,23 @@ impl Ledger {
         if let Some(error) = error {
             self.errors.note(ids, self.outcomes.len(), error);
         }
+    }
+
+    /// Takes over the outcomes of an earlier run of the same call.
+    pub fn take_over(&mut self, outcomes: &[Outcome]) {
+        for (id, outcome) in (0..).zip(outcomes) {
+            self.settle(&[id], *outcome, None);
+        }
+    }
+
+    /// The outcome of an ID by now.
+    pub fn outcome(&self, id: u32) -> Outcome {
+        self.outcomes.get(id as usize).copied().unwrap_or(Outcome::Unsent)
+    }
+
+    /// The latest error of an ID.
+    pub fn error(&self, id: u32) -> Option<&Arc<Error>> {
+        self.errors.get(id as usize)
     }
 
     /// How many IDs have this outcome by now.

@@ -12,10 +12,12 @@ pub mod api {
     }
 }
 
-use bytes::Bytes;
+use api::worker::Worker;
+use bytes::{Buf as _, Bytes};
+use prost::encoding::{DecodeContext, decode_key, skip_field};
+use tonic::Code;
 
 pub use api::status::StatusCode;
-use tonic::Code;
 
 /// The serialized `FileDescriptorSet` of `proto/`, with the types as the service declares them.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
@@ -43,6 +45,83 @@ pub const REQUEST_ID_PREFIX: &str = "x-clarifai-request-id-prefix";
 /// ```
 pub fn status_name(code: i32) -> Option<&'static str> {
     StatusCode::try_from(code).ok().map(|code| code.as_str_name())
+}
+
+/// An annotation as a list serves it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The fields that `proto/` names.
+    pub annotation: api::Annotation,
+    /// All of it, byte for byte.
+    pub message: Bytes,
+}
+
+impl Listed {
+    /// Reads what an answer holds.
+    ///
+    /// # Errors
+    /// The bytes are not a protobuf message.
+    pub fn parse(message: Bytes) -> Result<Self, prost::DecodeError> {
+        Ok(Self { annotation: parse_annotation(&message)?, message })
+    }
+
+    /// When it was made, in microseconds since 1970.
+    pub fn created_at(&self) -> Option<i64> {
+        let at = self.annotation.created_at?;
+        at.seconds.checked_mul(1_000_000)?.checked_add(i64::from(at.nanos) / 1000)
+    }
+
+    /// The name of its status, for example `ANNOTATION_SUCCESS`.
+    pub fn status(&self) -> Option<String> {
+        let code = self.annotation.status.as_ref()?.code;
+        Some(status_name(code).map_or_else(|| format!("UNKNOWN_CODE_{code}"), Into::into))
+    }
+
+    /// Whether a model or a workflow made it, rather than a user.
+    pub fn is_made_by_model(&self) -> bool {
+        match self.worker() {
+            Some(worker) => !matches!(worker, Worker::User(_)),
+            None => !self.annotation.model_version_id.is_empty(),
+        }
+    }
+
+    /// Who made it: the ID of a user, of a model's version or of a workflow.
+    pub fn creator(&self) -> Option<&str> {
+        let named = match self.worker() {
+            Some(Worker::User(user)) => &user.id,
+            Some(Worker::Model(model)) => model.model_version.as_ref().map_or(&model.id, |it| &it.id),
+            Some(Worker::Workflow(workflow)) => &workflow.id,
+            None if self.annotation.model_version_id.is_empty() => &self.annotation.user_id,
+            None => &self.annotation.model_version_id,
+        };
+        (!named.is_empty()).then_some(named.as_str())
+    }
+
+    fn worker(&self) -> Option<&Worker> {
+        self.annotation.worker.as_ref()?.worker.as_ref()
+    }
+}
+
+/// What the service sets of an annotation by itself, whatever is posted: `created_at`, `modified_at` (Clarifai's proto
+/// definitions).
+pub const SET_BY_SERVICE: [u32; 2] = [8, 9];
+
+/// A serialized message without some of its fields; all others stay byte for byte.
+///
+/// # Errors
+/// The bytes are not a protobuf message.
+pub fn without_fields(message: &Bytes, fields: &[u32]) -> Result<Bytes, prost::DecodeError> {
+    let mut kept = Vec::with_capacity(message.len());
+    let mut rest = message.clone();
+    while rest.has_remaining() {
+        let before = rest.clone();
+        let (number, wire_type) = decode_key(&mut rest)?;
+        skip_field(wire_type, number, &mut rest, DecodeContext::default())?;
+        if !fields.contains(&number) {
+            kept.extend_from_slice(&before[..before.len() - rest.len()]);
+        }
+    }
+    Ok(kept.into())
 }
 
 /// Reads the fields of an annotation that `proto/` names out of its serialized bytes.

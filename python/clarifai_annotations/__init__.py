@@ -1,5 +1,7 @@
 """Delete Clarifai annotations: one, many in pairs, or all of some inputs'. Never wider than asked.
 
+Look first, keep a copy, and take it back: `plan_deletion`, ``backup=``, `restore_annotations`.
+
 >>> from clarifai_annotations import Client
 >>> client = Client(user_id="me", app_id="cats", pat="…")
 >>> client.delete_annotations(["photo-1", "photo-2"], ["box-1", "box-7"])  # doctest: +SKIP
@@ -13,9 +15,13 @@ from . import _interpreter as _interpreter
 from ._native import (
     Client,
     DeleteReport,
+    DeletionPlan,
     Failure,
     Failures,
+    PlannedAnnotation,
+    PlannedAnnotations,
     Progress,
+    RestoreReport,
     __version__,
     delete_annotation,
     delete_annotation_async,
@@ -23,18 +29,28 @@ from ._native import (
     delete_annotations_async,
     delete_input_annotations,
     delete_input_annotations_async,
+    plan_deletion,
+    plan_deletion_async,
+    plan_input_deletion,
+    plan_input_deletion_async,
+    restore_annotations,
+    restore_annotations_async,
 )
 from .errors import (
     ApiError,
     AuthenticationError,
+    BackupError,
     ClarifaiError,
     ConfigurationError,
     DeadlineError,
     DeletionError,
+    DeletionLimitError,
     IdError,
     IdTypeError,
+    JournalError,
     NotFoundError,
     PermissionDeniedError,
+    RestoreError,
     ThrottledError,
     TransportError,
 )
@@ -42,19 +58,27 @@ from .errors import (
 __all__ = [
     "ApiError",
     "AuthenticationError",
+    "BackupError",
     "ClarifaiError",
     "Client",
     "ConfigurationError",
     "DeadlineError",
     "DeleteReport",
     "DeletionError",
+    "DeletionLimitError",
+    "DeletionPlan",
     "Failure",
     "Failures",
     "IdError",
     "IdTypeError",
+    "JournalError",
     "NotFoundError",
     "PermissionDeniedError",
+    "PlannedAnnotation",
+    "PlannedAnnotations",
     "Progress",
+    "RestoreError",
+    "RestoreReport",
     "ThrottledError",
     "TransportError",
     "__version__",
@@ -64,4 +88,10 @@ __all__ = [
     "delete_annotations_async",
     "delete_input_annotations",
     "delete_input_annotations_async",
+    "plan_deletion",
+    "plan_deletion_async",
+    "plan_input_deletion",
+    "plan_input_deletion_async",
+    "restore_annotations",
+    "restore_annotations_async",
 ]

@@ -2,6 +2,7 @@
 
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -13,13 +14,18 @@ __all__ = [
     "FILE_DESCRIPTOR_SET",
     "Client",
     "DeleteReport",
+    "DeletionPlan",
     "Emulator",
     "Failure",
     "Failures",
     "Fault",
     "Inbox",
+    "ParquetRows",
+    "PlannedAnnotation",
+    "PlannedAnnotations",
     "Progress",
     "RecordedRequest",
+    "RestoreReport",
     "StoredAnnotation",
     "__version__",
     "annotation_from_json",
@@ -30,6 +36,13 @@ __all__ = [
     "delete_input_annotations",
     "delete_input_annotations_async",
     "live_tasks",
+    "parquet_rows",
+    "plan_deletion",
+    "plan_deletion_async",
+    "plan_input_deletion",
+    "plan_input_deletion_async",
+    "restore_annotations",
+    "restore_annotations_async",
 ]
 
 __version__: str
@@ -51,8 +64,9 @@ class _ArrowArray(Protocol):
 _IdColumn: TypeAlias = Iterable[str] | _ArrowStream | _ArrowArray
 # True shows a bar; a callable is told how far the call is.
 _Progress: TypeAlias = bool | Callable[[Progress], object]
+_Path: TypeAlias = str | PathLike[str]
 _OnFailure: TypeAlias = Literal["raise", "report"]
-_Outcome: TypeAlias = Literal["absent", "failed", "unknown", "unsent"]
+_Outcome: TypeAlias = Literal["absent", "present", "failed", "unknown", "unsent"]
 
 def delete_annotation(
     input_id: str,
@@ -122,6 +136,9 @@ def delete_annotations(
     on_failure: _OnFailure = "raise",
     progress: _Progress = False,
     timeout: float | None = None,
+    backup: _Path | None = None,
+    journal: _Path | tuple[_Path, int] | None = None,
+    max_deletions: int | None = None,
     client: Client | None = None,
 ) -> DeleteReport:
     """Delete many annotations, each named by its input's ID and its own at the same position.
@@ -141,6 +158,15 @@ def delete_annotations(
             An exception that it raises stops the run and is raised.
         timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
             sent, and answers on their way are awaited for two seconds more.
+        backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
+            deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
+            backup that is there is added to. `restore_annotations` posts it back.
+        journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+            with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
+            is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
+            calls that share a file, from 0.
+        max_deletions: The most annotations that the call may delete: one that names more is refused
+            before anything is sent.
         client: The client to use; ``None`` for the one that the functions share.
 
     Returns:
@@ -151,6 +177,10 @@ def delete_annotations(
             the position. Nothing was sent.
         IdTypeError: Something is not a string, or not a column. Nothing was sent.
         ConfigurationError: A setting is missing. Nothing was sent.
+        DeletionLimitError: More would be deleted than ``max_deletions``. Nothing was deleted.
+        BackupError: The backup cannot be written. What is not in it was not deleted; ``.report``, if
+            the run had begun.
+        JournalError: The journal cannot be written, or is of another call. ``.report``, if the run had begun.
         DeletionError: Not everything was deleted; ``.report`` says what became of every pair.
         AuthenticationError: The credential was refused, and the run stopped; ``.report``.
         PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
@@ -175,6 +205,9 @@ def delete_annotations_async(
     on_failure: _OnFailure = "raise",
     progress: _Progress = False,
     timeout: float | None = None,
+    backup: _Path | None = None,
+    journal: _Path | tuple[_Path, int] | None = None,
+    max_deletions: int | None = None,
     client: Client | None = None,
 ) -> Future[DeleteReport]:
     """Delete many annotations in pairs; the awaitable twin of `delete_annotations`.
@@ -195,11 +228,15 @@ def delete_input_annotations(
     on_failure: _OnFailure = "raise",
     progress: _Progress = False,
     timeout: float | None = None,
+    backup: _Path | None = None,
+    journal: _Path | tuple[_Path, int] | None = None,
+    max_deletions: int | None = None,
     client: Client | None = None,
 ) -> DeleteReport:
     """Delete every annotation of some inputs, save their input-level ones.
 
-    An input-level annotation goes only with its input. The report counts inputs.
+    An input-level annotation goes only with its input. The report counts inputs. With a backup or a
+    cap, what is on the inputs is listed and then deleted pair by pair.
 
     Args:
         input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
@@ -211,6 +248,15 @@ def delete_input_annotations(
             An exception that it raises stops the run and is raised.
         timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
             sent, and answers on their way are awaited for two seconds more.
+        backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
+            deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
+            backup that is there is added to. `restore_annotations` posts it back.
+        journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+            with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
+            is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
+            calls that share a file, from 0.
+        max_deletions: The most annotations that may go. All are listed before the first is deleted,
+            and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.
         client: The client to use; ``None`` for the one that the functions share.
 
     Returns:
@@ -220,6 +266,10 @@ def delete_input_annotations(
         IdError: An ID is empty, blank or missing; ``.index`` is the position. Nothing was sent.
         IdTypeError: Something is not a string, or not a column. Nothing was sent.
         ConfigurationError: A setting is missing. Nothing was sent.
+        DeletionLimitError: More would be deleted than ``max_deletions``. Nothing was deleted.
+        BackupError: The backup cannot be written. What is not in it was not deleted; ``.report``, if
+            the run had begun.
+        JournalError: The journal cannot be written, or is of another call. ``.report``, if the run had begun.
         DeletionError: Not everything was deleted; ``.report`` says what became of every input.
         AuthenticationError: The credential was refused, and the run stopped; ``.report``.
         PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
@@ -240,6 +290,9 @@ def delete_input_annotations_async(
     on_failure: _OnFailure = "raise",
     progress: _Progress = False,
     timeout: float | None = None,
+    backup: _Path | None = None,
+    journal: _Path | tuple[_Path, int] | None = None,
+    max_deletions: int | None = None,
     client: Client | None = None,
 ) -> Future[DeleteReport]:
     """Delete every annotation of some inputs; the awaitable twin of `delete_input_annotations`.
@@ -251,6 +304,220 @@ def delete_input_annotations_async(
 
     Example:
         >>> report = await delete_input_annotations_async(["photo-1"])
+
+    """
+
+def plan_deletion(
+    input_ids: _IdColumn,
+    annotation_ids: _IdColumn,
+    *,
+    progress: _Progress = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> DeletionPlan:
+    """Look up what a deletion of these pairs would do. Nothing is deleted.
+
+    It takes one list request for 128 pairs, at the pace of the quota.
+
+    Args:
+        input_ids: IDs of the inputs, as in `delete_annotations`.
+        annotation_ids: IDs of the annotations, as many, in the same order.
+        progress: ``True`` for a bar, or a callable that takes a `Progress`.
+        timeout: Seconds for the whole call; ``None`` for no limit.
+        client: The client to use; ``None`` for the one that the functions share.
+
+    Returns:
+        What would go, what is not there, and what would be spared because it is input-level. Its
+        `DeletionPlan.execute` deletes exactly that.
+
+    Raises:
+        IdError: The columns differ in length, or an ID is empty, blank or missing. Nothing was sent.
+        IdTypeError: Something is not a string, or not a column. Nothing was sent.
+        ConfigurationError: A setting is missing. Nothing was sent.
+        AuthenticationError: The service does not accept the credential.
+        PermissionDeniedError: The credential may not list here.
+        NotFoundError: The user or the app is not there.
+        ThrottledError: Too many requests, at every attempt.
+        ApiError: The service refused for another reason.
+        TransportError: The service was not reached, or the connection broke.
+        DeadlineError: ``timeout`` is over.
+
+    Example:
+        >>> plan = plan_deletion(["photo-1", "photo-2"], ["box-7", "box-9"])
+        >>> report = plan.execute(backup="doubtful.parquet")
+
+    """
+
+def plan_deletion_async(
+    input_ids: _IdColumn,
+    annotation_ids: _IdColumn,
+    *,
+    progress: _Progress = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> Future[DeletionPlan]:
+    """Look up what a deletion of these pairs would do; the awaitable twin of `plan_deletion`.
+
+    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+    come from the ``await``. Call it where an event loop runs.
+
+    Example:
+        >>> plan = await plan_deletion_async(["photo-1"], ["box-7"])
+
+    """
+
+def plan_input_deletion(
+    input_ids: _IdColumn,
+    *,
+    max_deletions: int | None = None,
+    progress: _Progress = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> DeletionPlan:
+    """Look up what a deletion of all annotations of these inputs would do. Nothing is deleted.
+
+    It takes one list request for 128 inputs and 1,000 annotations, at the pace of the quota.
+
+    Args:
+        input_ids: IDs of the inputs, as in `delete_input_annotations`.
+        max_deletions: The most annotations that may go: the plan stops when it has found more.
+            ``None`` for no limit.
+        progress: ``True`` for a bar, or a callable that takes a `Progress`.
+        timeout: Seconds for the whole call; ``None`` for no limit.
+        client: The client to use; ``None`` for the one that the functions share.
+
+    Returns:
+        What would go, which inputs have nothing, and which annotations would be spared because they
+        are input-level. Its `DeletionPlan.execute` deletes exactly that, pair by pair: annotations
+        that came after the plan are spared.
+
+    Raises:
+        IdError: An ID is empty, blank or missing. Nothing was sent.
+        IdTypeError: Something is not a string, or not a column. Nothing was sent.
+        ConfigurationError: A setting is missing. Nothing was sent.
+        DeletionLimitError: More than ``max_deletions`` would go.
+        AuthenticationError: The service does not accept the credential.
+        PermissionDeniedError: The credential may not list here.
+        NotFoundError: The user or the app is not there.
+        ThrottledError: Too many requests, at every attempt.
+        ApiError: The service refused for another reason.
+        TransportError: The service was not reached, or the connection broke.
+        DeadlineError: ``timeout`` is over.
+
+    Example:
+        >>> plan = plan_input_deletion(["photo-1", "photo-2"], max_deletions=1000)
+        >>> plan.deletions
+        12
+
+    """
+
+def plan_input_deletion_async(
+    input_ids: _IdColumn,
+    *,
+    max_deletions: int | None = None,
+    progress: _Progress = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> Future[DeletionPlan]:
+    """Look up what a deletion by inputs would do; the awaitable twin of `plan_input_deletion`.
+
+    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+    come from the ``await``. Call it where an event loop runs.
+
+    Example:
+        >>> plan = await plan_input_deletion_async(["photo-1"])
+
+    """
+
+def restore_annotations(
+    backup: _Path,
+    *,
+    input_ids: _IdColumn | None = None,
+    on_failure: _OnFailure = "raise",
+    progress: _Progress = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> RestoreReport:
+    """Post the annotations of a backup back, byte for byte as they were saved.
+
+    Save for what the service sets itself: ``created_at`` and ``modified_at``. What is there already is
+    left alone; of an annotation that was saved more than once, the latest copy counts. A backup that
+    was cut off by a crash is read up to its last complete row group.
+
+    Args:
+        backup: Path of the file that ``backup=`` of a deletion wrote. Other programs may have rewritten
+            it, as long as it is Parquet and keeps the columns.
+        input_ids: Only annotations of these inputs: a column as in `delete_annotations`; ``None`` for all.
+        on_failure: ``"raise"`` raises when not everything is there again, after everything was
+            attempted; ``"report"`` returns the report.
+        progress: ``True`` for a bar, or a callable that takes a `Progress`.
+        timeout: Seconds for the whole call; ``None`` for no limit.
+        client: The client to use; ``None`` for the one that the functions share. Only annotations of
+            its user and app are restored.
+
+    Returns:
+        What became of every annotation.
+
+    Raises:
+        BackupError: The file cannot be read, is no backup, or holds annotations of other apps only.
+        IdError: An ID in ``input_ids`` is empty, blank or missing. Nothing was sent.
+        ConfigurationError: A setting is missing. Nothing was sent.
+        RestoreError: Not everything is there again; ``.report`` says what became of every annotation.
+        AuthenticationError: The credential was refused, and the run stopped; ``.report``.
+        NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
+        TransportError: The service cannot be reached, and the run stopped; ``.report``.
+        DeadlineError: ``timeout`` is over; ``.report``.
+
+    Example:
+        >>> restore_annotations("doubtful.parquet", input_ids=["photo-1"])
+
+    """
+
+def restore_annotations_async(
+    backup: _Path,
+    *,
+    input_ids: _IdColumn | None = None,
+    on_failure: _OnFailure = "raise",
+    progress: _Progress = False,
+    timeout: float | None = None,
+    client: Client | None = None,
+) -> Future[RestoreReport]:
+    """Post the annotations of a backup back; the awaitable twin of `restore_annotations`.
+
+    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
+    `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most.
+
+    Example:
+        >>> report = await restore_annotations_async("doubtful.parquet")
+
+    """
+
+@final
+class ParquetRows:
+    """See `parquet_rows`."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> tuple[str | None, ...]: ...
+
+def parquet_rows(path: _Path, columns: list[str]) -> ParquetRows:
+    """Read columns of strings of a Parquet file, row by row.
+
+    Args:
+        path: The file.
+        columns: The names of the columns.
+
+    Returns:
+        An iterator of tuples, a value a column: a ``str``, or ``None`` for a null. It reads some thousand
+        rows at a time.
+
+    Raises:
+        OSError: The file cannot be opened.
+        ValueError: It is no Parquet file, a column is not there or not of strings, or a value is not text.
+
+    Example:
+        >>> for input_id, annotation_id in parquet_rows("doubtful.parquet", ["input_id", "annotation_id"]):
+        ...     print(input_id, annotation_id)
 
     """
 
@@ -347,6 +614,9 @@ class Client:
         on_failure: _OnFailure = "raise",
         progress: _Progress = False,
         timeout: float | None = None,
+        backup: _Path | None = None,
+        journal: _Path | tuple[_Path, int] | None = None,
+        max_deletions: int | None = None,
     ) -> DeleteReport:
         """Delete many annotations in pairs, as the function `delete_annotations` does."""
 
@@ -359,6 +629,9 @@ class Client:
         on_failure: _OnFailure = "raise",
         progress: _Progress = False,
         timeout: float | None = None,
+        backup: _Path | None = None,
+        journal: _Path | tuple[_Path, int] | None = None,
+        max_deletions: int | None = None,
     ) -> Future[DeleteReport]:
         """Delete many annotations in pairs, as the function `delete_annotations_async` does."""
 
@@ -369,6 +642,9 @@ class Client:
         on_failure: _OnFailure = "raise",
         progress: _Progress = False,
         timeout: float | None = None,
+        backup: _Path | None = None,
+        journal: _Path | tuple[_Path, int] | None = None,
+        max_deletions: int | None = None,
     ) -> DeleteReport:
         """Delete every annotation of some inputs, as the function `delete_input_annotations` does."""
 
@@ -379,8 +655,73 @@ class Client:
         on_failure: _OnFailure = "raise",
         progress: _Progress = False,
         timeout: float | None = None,
+        backup: _Path | None = None,
+        journal: _Path | tuple[_Path, int] | None = None,
+        max_deletions: int | None = None,
     ) -> Future[DeleteReport]:
         """Delete every annotation of some inputs, as `delete_input_annotations_async` does."""
+
+    def plan_deletion(
+        self,
+        input_ids: _IdColumn,
+        annotation_ids: _IdColumn,
+        *,
+        progress: _Progress = False,
+        timeout: float | None = None,
+    ) -> DeletionPlan:
+        """Look up what a deletion of these pairs would do, as the function `plan_deletion` does."""
+
+    def plan_deletion_async(
+        self,
+        input_ids: _IdColumn,
+        annotation_ids: _IdColumn,
+        *,
+        progress: _Progress = False,
+        timeout: float | None = None,
+    ) -> Future[DeletionPlan]:
+        """Look up what a deletion of these pairs would do, as the function `plan_deletion_async` does."""
+
+    def plan_input_deletion(
+        self,
+        input_ids: _IdColumn,
+        *,
+        max_deletions: int | None = None,
+        progress: _Progress = False,
+        timeout: float | None = None,
+    ) -> DeletionPlan:
+        """Look up what a deletion by inputs would do, as the function `plan_input_deletion` does."""
+
+    def plan_input_deletion_async(
+        self,
+        input_ids: _IdColumn,
+        *,
+        max_deletions: int | None = None,
+        progress: _Progress = False,
+        timeout: float | None = None,
+    ) -> Future[DeletionPlan]:
+        """Look up what a deletion by inputs would do, as the function `plan_input_deletion_async` does."""
+
+    def restore_annotations(
+        self,
+        backup: _Path,
+        *,
+        input_ids: _IdColumn | None = None,
+        on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
+        timeout: float | None = None,
+    ) -> RestoreReport:
+        """Post the annotations of a backup back, as the function `restore_annotations` does."""
+
+    def restore_annotations_async(
+        self,
+        backup: _Path,
+        *,
+        input_ids: _IdColumn | None = None,
+        on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
+        timeout: float | None = None,
+    ) -> Future[RestoreReport]:
+        """Post the annotations of a backup back, as the function `restore_annotations_async` does."""
 
     def close(self) -> None:
         """Close the connection, also for the clients made by `for_app`. Later calls fail."""
@@ -414,11 +755,11 @@ class DeleteReport:
 
     @property
     def absent(self) -> int:
-        """The service refused the request, and a list shows that they are not there."""
+        """A list shows that they are not there; the service had refused the request, or it was not sent."""
 
     @property
     def failed(self) -> int:
-        """There still, and the service refuses to delete them."""
+        """There still, and the service refuses to delete them; or to list them, where they are to be saved."""
 
     @property
     def unknown(self) -> int:
@@ -461,11 +802,208 @@ class DeleteReport:
     def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
 
 @final
+class RestoreReport:
+    """What became of every annotation of a backup.
+
+    ``restored``, ``present``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``. Can be
+    pickled. In a notebook it is a table. It exports what was not restored as an Arrow stream, a row
+    an annotation.
+    """
+
+    @property
+    def requested(self) -> int:
+        """Different annotations that the backup holds, of this app and of the inputs that were named."""
+
+    @property
+    def restored(self) -> int:
+        """Posted: the service confirmed it, or a list shows them there."""
+
+    @property
+    def present(self) -> int:
+        """There already, and left alone."""
+
+    @property
+    def failed(self) -> int:
+        """Not there, and the service refuses to take them."""
+
+    @property
+    def unknown(self) -> int:
+        """Sent, and what became of them could not be found out."""
+
+    @property
+    def unsent(self) -> int:
+        """Never sent: the run was stopped first."""
+
+    @property
+    def duplicates(self) -> int:
+        """Rows of the backup that a later one of the same annotation replaces."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent: posts and lists, first attempts and later ones."""
+
+    @property
+    def retries(self) -> int:
+        """Of these, the ones that repeat something that failed."""
+
+    @property
+    def throttled(self) -> int:
+        """Of these, the ones that the service answered with "too many requests"."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the run took."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything is there: restored, or present."""
+
+    @property
+    def failures(self) -> Failures:
+        """Every ID that is not restored, in the call's order."""
+
+    def _repr_html_(self) -> str: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
+
+@final
+class DeletionPlan:
+    """What a deletion would do, as lists told it. Nothing is deleted until `execute`.
+
+    In a notebook it is a table. It exports all its rows as an Arrow stream: ``polars.DataFrame(plan)``,
+    ``pyarrow.table(plan)``.
+    """
+
+    @property
+    def user_id(self) -> str:
+        """Owner of the app."""
+
+    @property
+    def app_id(self) -> str:
+        """The app whose annotations these are."""
+
+    @property
+    def requested(self) -> int:
+        """Different IDs that the call named: pairs, or inputs."""
+
+    @property
+    def deletions(self) -> int:
+        """Annotations that would go."""
+
+    @property
+    def absent(self) -> int:
+        """IDs of which nothing is there: pairs, or inputs."""
+
+    @property
+    def spared(self) -> int:
+        """Annotations that are there and would stay, because they are input-level."""
+
+    @property
+    def duplicates(self) -> int:
+        """Mentions that repeat an earlier one."""
+
+    @property
+    def requests(self) -> int:
+        """List requests that it took."""
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that it took."""
+
+    @property
+    def annotations(self) -> PlannedAnnotations:
+        """Every annotation that was found, and every ID of which nothing was, in the call's order."""
+
+    def execute(
+        self,
+        *,
+        missing_ok: bool = False,
+        on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
+        timeout: float | None = None,
+        backup: _Path | None = None,
+        journal: _Path | tuple[_Path, int] | None = None,
+        max_deletions: int | None = None,
+    ) -> DeleteReport:
+        """Delete what the plan lists for deletion, pair by pair, and nothing else.
+
+        Parameters, result and errors are those of `delete_annotations`; the client is that of the plan.
+        """
+
+    def execute_async(
+        self,
+        *,
+        missing_ok: bool = False,
+        on_failure: _OnFailure = "raise",
+        progress: _Progress = False,
+        timeout: float | None = None,
+        backup: _Path | None = None,
+        journal: _Path | tuple[_Path, int] | None = None,
+        max_deletions: int | None = None,
+    ) -> Future[DeleteReport]:
+        """Delete what the plan lists for deletion; the awaitable twin of `execute`."""
+
+    def _repr_html_(self) -> str: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export all rows as an Arrow stream.
+
+        Its columns: ``action``, ``input_id``, ``annotation_id``, ``creator``, ``status``, ``created_at``,
+        ``made_by_model``.
+        """
+
+@final
+class PlannedAnnotations:
+    """A sequence of the rows of a plan, in the call's order."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, index: int, /) -> PlannedAnnotation: ...
+    @overload
+    def __getitem__(self, index: slice, /) -> list[PlannedAnnotation]: ...
+    def __iter__(self) -> Iterator[PlannedAnnotation]: ...
+
+@final
+class PlannedAnnotation:
+    """What a plan would do with an annotation."""
+
+    @property
+    def action(self) -> Literal["delete", "absent", "spared"]:
+        """``"delete"``, ``"absent"`` or ``"spared"``."""
+
+    @property
+    def input_id(self) -> str:
+        """The input."""
+
+    @property
+    def annotation_id(self) -> str | None:
+        """The annotation; ``None`` for an input of which nothing is there."""
+
+    @property
+    def creator(self) -> str | None:
+        """Who made it; ``None`` where the service does not say.
+
+        The ID of a user, of a model's version or of a workflow.
+        """
+
+    @property
+    def status(self) -> str | None:
+        """The name of its status, for example ``"ANNOTATION_SUCCESS"``; ``None`` where there is none."""
+
+    @property
+    def created_at(self) -> datetime | None:
+        """When it was made, in UTC; ``None`` where the service does not say."""
+
+    @property
+    def made_by_model(self) -> bool | None:
+        """Whether a model or a workflow made it, rather than a user; ``None`` where nothing is there."""
+
+@final
 class Progress:
     """How far a call for many is.
 
-    ``deleted``, ``absent``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``. What was
-    turned away and is tried again may count as failed or unsent for a while.
+    ``deleted``, ``absent``, ``restored``, ``present``, ``failed``, ``unknown`` and ``unsent`` add up to
+    ``requested``. What was turned away and is tried again may count as failed or unsent for a while; a
+    plan sends nothing that deletes, so that all stays unsent while ``done`` grows.
     """
 
     @property
@@ -474,7 +1012,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """IDs with an outcome: deleted, absent or failed."""
+        """IDs with an outcome: deleted, absent, restored, present or failed; of a plan those looked up."""
 
     @property
     def deleted(self) -> int:
@@ -483,6 +1021,14 @@ class Progress:
     @property
     def absent(self) -> int:
         """Not there."""
+
+    @property
+    def restored(self) -> int:
+        """Posted back so far, by a restoration."""
+
+    @property
+    def present(self) -> int:
+        """There already, and left alone by a restoration."""
 
     @property
     def failed(self) -> int:

@@ -7,19 +7,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from ._native import DeleteReport
+    from ._native import DeleteReport, RestoreReport
 
 __all__ = [
     "ApiError",
     "AuthenticationError",
+    "BackupError",
     "ClarifaiError",
     "ConfigurationError",
     "DeadlineError",
     "DeletionError",
+    "DeletionLimitError",
     "IdError",
     "IdTypeError",
+    "JournalError",
     "NotFoundError",
     "PermissionDeniedError",
+    "RestoreError",
     "ThrottledError",
     "TransportError",
 ]
@@ -33,9 +37,9 @@ class ClarifaiError(Exception):
 
     """
 
-    report: DeleteReport | None
+    report: DeleteReport | RestoreReport | None
 
-    def __init__(self, message: str, *, report: DeleteReport | None = None) -> None:
+    def __init__(self, message: str, *, report: DeleteReport | RestoreReport | None = None) -> None:
         """Make the error; ``message`` is its whole text."""
         super().__init__(message)
         self.report = report
@@ -93,7 +97,7 @@ class ApiError(ClarifaiError):
         description: str = "",
         details: str = "",
         request_id: str = "",
-        report: DeleteReport | None = None,
+        report: DeleteReport | RestoreReport | None = None,
     ) -> None:
         """Make the error; ``message`` is its whole text."""
         super().__init__(message, report=report)
@@ -139,6 +143,28 @@ class DeletionError(ClarifaiError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self.args, self.__dict__
+
+
+class RestoreError(ClarifaiError):
+    """Not every annotation of a backup is there again. Everything was attempted; see ``report``."""
+
+    report: RestoreReport
+
+    def __init__(self, message: str, *, report: RestoreReport | None = None) -> None:
+        """Make the error; ``message`` is its whole text."""
+        super().__init__(message, report=report)
+
+
+class BackupError(ClarifaiError):
+    """A backup cannot be written or read. What could not be saved was not deleted; see ``report``, if any."""
+
+
+class JournalError(ClarifaiError):
+    """A journal cannot be written, or was made for another call. See ``report``, if any."""
+
+
+class DeletionLimitError(ClarifaiError, ValueError):
+    """More would be deleted than ``max_deletions`` allows. Nothing was deleted."""
 
 
 # Tracebacks and pickles name them as users import them.

@@ -1,8 +1,12 @@
 //! A call under way, as its caller sees it: how far it is, and the means to end it.
 
 use std::{
+    path::PathBuf,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -14,6 +18,7 @@ use tokio::{
 use crate::{
     error::Error,
     ids::Targets,
+    journal::{self, Journal},
     report::{Ledger, Outcome, Report, Requests},
 };
 
@@ -34,13 +39,28 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// # Ok::<(), clarifai_annotations::ids::IdError>(())
 /// ```
 pub struct Call {
-    targets: Arc<Targets>,
+    targets: OnceLock<Arc<Targets>>,
     timeout: Option<Duration>,
+    precautions: Precautions,
     started: Instant,
     ledger: Mutex<Ledger>,
-    state: watch::Sender<State>,
+    journal: OnceLock<(Journal, Vec<Outcome>)>,
+    /// IDs that were looked up, by a call that only looks.
+    looked_up: AtomicUsize,
+    state: Arc<watch::Sender<State>>,
     /// Where it carries single deletions of several callers: the call of each, in the order of the targets.
     singles: Vec<Arc<Call>>,
+}
+
+/// What a caller does against deleting the wrong thing.
+#[derive(Debug, Clone, Default)]
+pub struct Precautions {
+    /// Where annotations are saved before they are deleted.
+    pub backup: Option<PathBuf>,
+    /// Where outcomes are taken down, so that the call can go on after its process was ended.
+    pub journal: Option<journal::Place>,
+    /// The most annotations that the call may delete.
+    pub max_deletions: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
@@ -72,6 +92,8 @@ pub struct Progress {
     pub unknown: usize,
     /// Not sent yet.
     pub unsent: usize,
+    /// IDs that were looked up, by a call that only looks; they stay unsent.
+    pub looked_up: usize,
     /// Requests so far.
     pub requests: Requests,
     /// Since the call began.
@@ -81,15 +103,45 @@ pub struct Progress {
 impl Call {
     /// A call that deletes these, within `timeout` if there is one.
     pub fn new(targets: impl Into<Arc<Targets>>, timeout: Option<Duration>) -> Self {
-        let targets = targets.into();
+        let call = Self::unread(timeout);
+        call.name(targets.into());
+        call
+    }
+
+    /// A call that restores a backup, within `timeout` if there is one. What it names is read when it begins.
+    pub fn unread(timeout: Option<Duration>) -> Self {
         Self {
+            targets: OnceLock::new(),
             timeout,
+            precautions: Precautions::default(),
             started: Instant::now(),
-            ledger: Mutex::new(Ledger::new(targets.len())),
-            state: watch::Sender::new(State::Going),
+            ledger: Mutex::new(Ledger::new(0)),
+            journal: OnceLock::new(),
+            looked_up: AtomicUsize::new(0),
+            state: Arc::new(watch::Sender::new(State::Going)),
             singles: Vec::new(),
-            targets,
         }
+    }
+
+    /// This is what the call names.
+    pub(super) fn name(&self, targets: Arc<Targets>) {
+        let stopped_by = self.ledger().stopped_by().cloned();
+        let mut ledger = Ledger::new(targets.len());
+        if let Some(cause) = stopped_by {
+            ledger.stop(cause);
+        }
+        *self.ledger() = ledger;
+        let _ = self.targets.set(targets);
+    }
+
+    /// The call with these precautions.
+    pub fn with(self, precautions: Precautions) -> Self {
+        Self { precautions, ..self }
+    }
+
+    /// A part of `whole`, with targets of its own. What stops one of the two stops the other.
+    pub(super) fn part_of(whole: &Self, targets: Targets) -> Self {
+        Self { state: Arc::clone(&whole.state), ..Self::new(targets, None) }
     }
 
     /// A call that carries single ones; `targets` are theirs, in the same order.
@@ -102,21 +154,42 @@ impl Call {
         &self.singles
     }
 
+    pub(super) fn precautions(&self) -> &Precautions {
+        &self.precautions
+    }
+
+    /// From here on outcomes are taken down. Those of an earlier run are taken over.
+    pub(super) fn keep_journal(&self, journal: Journal, past: Vec<Outcome>) {
+        self.ledger().take_over(&past);
+        let _ = self.journal.set((journal, past));
+    }
+
+    /// What became of an ID in an earlier run of the same call.
+    pub(super) fn past(&self, id: u32) -> Outcome {
+        let past = self.journal.get().and_then(|(_, past)| past.get(id as usize));
+        past.copied().unwrap_or(Outcome::Unsent)
+    }
+
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.get().map(|(journal, _)| journal)
+    }
+
     /// What the call names.
     pub fn targets(&self) -> &Arc<Targets> {
-        &self.targets
+        self.targets.get_or_init(|| Arc::new(Targets::joined([])))
     }
 
     /// How far the call is.
     pub fn progress(&self) -> Progress {
         let ledger = self.ledger();
         Progress {
-            requested: self.targets.len(),
+            requested: self.targets().len(),
             deleted: ledger.count(Outcome::Deleted),
             absent: ledger.count(Outcome::Absent),
             failed: ledger.count(Outcome::Failed),
             unknown: ledger.count(Outcome::Unknown),
             unsent: ledger.count(Outcome::Unsent),
+            looked_up: self.looked_up.load(Ordering::Relaxed),
             requests: ledger.requests,
             elapsed: self.started.elapsed(),
         }
@@ -167,9 +240,42 @@ impl Call {
         ids
     }
 
+    /// These will be sent. When this succeeds the journal, if there is one, says so whatever happens next.
+    pub(super) async fn about_to_send(&self, ids: &[u32]) -> Result<(), Stopped> {
+        let Some(journal) = self.journal() else { return Ok(()) };
+        journal.record(ids, Outcome::Unknown, None);
+        self.unless_stopped(journal.flush()).await?.map_err(|error| {
+            self.stop(Arc::new(error));
+            Stopped
+        })
+    }
+
+    /// What became of these, and the error behind it, if any.
+    pub(super) fn settle(&self, ids: &[u32], outcome: Outcome, error: Option<&Arc<Error>>) {
+        self.ledger().settle(ids, outcome, error);
+        if let Some(journal) = self.journal() {
+            journal.record(ids, outcome, error);
+        }
+    }
+
+    /// So many more were looked up.
+    pub(super) fn has_looked_up(&self, count: usize) {
+        self.looked_up.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The requests of a part of this call, and what stopped it, count for the whole.
+    pub(super) fn add(&self, part: &Self) {
+        let part = part.ledger();
+        let mut ledger = self.ledger();
+        ledger.requests += part.requests;
+        if let Some(cause) = part.stopped_by() {
+            ledger.stop(Arc::clone(cause));
+        }
+    }
+
     /// These are deleted. Callers of single ones need not wait for the others.
     pub(super) fn deleted(&self, ids: &[u32]) {
-        self.ledger().settle(ids, Outcome::Deleted, None);
+        self.settle(ids, Outcome::Deleted, None);
         for single in ids.iter().filter_map(|&id| self.singles.get(id as usize)) {
             single.answer(Outcome::Deleted, None);
         }
@@ -237,6 +343,16 @@ impl Call {
     async fn reaches(&self, state: State) {
         // It cannot be closed as long as there is a call.
         let _ = self.state.subscribe().wait_for(|current| *current >= state).await;
+    }
+
+    /// Waits until all that was taken down is on the disk, and the file is let go of.
+    pub(super) async fn end_journal(&self) {
+        if let Some(journal) = self.journal() {
+            if let Err(error) = journal.flush().await {
+                self.stop(Arc::new(error));
+            }
+            journal.end().await;
+        }
     }
 
     /// The outcomes as they stand. What is still open stays as the ledger has it.

@@ -30,7 +30,7 @@ use crate::{
     error::{Error, Kind},
     process::PerProcess,
     wire::{
-        self,
+        self, Listed,
         api::{self, v2_client::V2Client},
     },
 };
@@ -118,7 +118,7 @@ impl Channel {
         &self,
         turn: Turn,
         request: api::ListAnnotationsRequest,
-    ) -> Result<Vec<api::Annotation>, Error> {
+    ) -> Result<Vec<Listed>, Error> {
         let (connection, way) = self.way()?;
         let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_LIST_BYTES);
         let answer = self.answer(&way, Box::pin(stub.list_annotations(self.request(request)))).await;
@@ -126,9 +126,21 @@ impl Channel {
             turn,
             answer.and_then(|answer| self.peer.said(answer.status).map(|()| answer.annotations)),
         )?;
-        let parsed = annotations.iter().map(wire::parse_annotation).collect::<Result<_, _>>();
+        let parsed = annotations.into_iter().map(Listed::parse).collect::<Result<_, _>>();
         parsed
             .map_err(|error| self.unreadable(&format!("an annotation in a list could not be read: {error}")))
+    }
+
+    /// `PostAnnotations`.
+    pub async fn post_annotations(
+        &self,
+        turn: Turn,
+        request: api::PostAnnotationsRequest,
+    ) -> Result<(), Error> {
+        let (connection, way) = self.way()?;
+        let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_LIST_BYTES);
+        let answer = self.answer(&way, Box::pin(stub.post_annotations(self.request(request)))).await;
+        answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
     /// An answer that makes no sense is none.

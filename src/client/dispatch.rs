@@ -1,14 +1,22 @@
 //! The way of a deletion, from named IDs to their outcomes:
-//! targets → batches → turn → request in flight → answer → outcomes → report.
+//! targets → batches → turn → (list → backup → turn →) request in flight → answer → outcomes → report.
 
-use std::sync::{Arc, MutexGuard};
+use std::{
+    collections::HashMap,
+    iter,
+    sync::{Arc, MutexGuard},
+};
 
-use futures_util::{StreamExt as _, stream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time;
 
 use super::{
     Client,
     call::{Call, Stopped},
+    inputs,
+    lists::{self, Parts},
+    precautions,
     quota::Turn,
     reconcile,
     request::Deletion,
@@ -16,61 +24,105 @@ use super::{
 };
 use crate::{
     LOGGER,
+    backup::Backup,
     error::{Error, Kind},
     report::{Ledger, Outcome, Report},
-    wire::api::DeleteAnnotationRequest,
+    wire::{
+        Listed,
+        api::{DeleteAnnotationRequest, PostAnnotationsRequest},
+    },
 };
 
-/// Deletes what a call names. Batches leave one by one, each in its turn; up to `max_in_flight` of them are then
-/// settled side by side, and none waits for another's fate.
-pub(super) async fn run(client: &Client, call: &Call) -> Report {
-    let run = Run { client, call, form: Form::Many };
-    let limits = &client.settings.limits;
-    let batches = batches(call.targets().len(), limits.batch_size);
-    let departures = stream::unfold(batches, |mut batches| async {
-        let batch = batches.next()?;
-        let turn = run.turn().await.ok()?;
-        Some(((batch, turn), batches))
-    });
-    let all = departures.for_each_concurrent(limits.max_in_flight, |(batch, turn)| run.settle(batch, turn));
-    call.drive(all).await;
+/// Deletes what a call names.
+pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
+    let backup = precautions::open(client, call).await?;
+    let run = Run { client, call, form: Form::Many, backup: backup.as_ref() };
+    let work = async {
+        match call.precautions().max_deletions {
+            Some(most) if !call.targets().are_pairs() => inputs::delete_at_most(&run, most).await,
+            _ => {
+                run.all().await;
+                Ok(())
+            }
+        }
+    };
+    let done = call.drive(work).await;
+    if let Some(backup) = &backup {
+        backup.end().await;
+    }
+    call.end_journal().await;
+    done.unwrap_or(Ok(()))?;
     let report = call.close();
     log_summary(&report);
-    report
+    Ok(report)
 }
 
 /// Deletes the pairs of a call that go in one request; a single one by the method for one.
 pub(super) async fn run_at_once(client: &Client, call: &Call, turn: Turn) {
-    let count = call.targets().len() as u32;
-    let run = Run { client, call, form: if count == 1 { Form::One } else { Form::Many } };
-    call.drive(run.settle((0..count).collect(), turn)).await;
+    let ids: Vec<_> = (0..call.targets().len() as u32).collect();
+    let form = if ids.len() == 1 { Form::One } else { Form::Many };
+    let run = Run { client, call, form, backup: None };
+    call.drive(run.settle(Batch { ids, in_doubt: false }, turn)).await;
 }
 
-fn batches(count: usize, size: usize) -> impl Iterator<Item = Vec<u32>> {
-    (0..count).step_by(size).map(move |start| (start as u32..count.min(start + size) as u32).collect())
+/// IDs that go together.
+pub(super) struct Batch {
+    /// Their places among the targets.
+    pub ids: Vec<u32>,
+    /// An earlier run of the call was ended while they were under way.
+    pub in_doubt: bool,
 }
 
-fn log_summary(report: &Report) {
+/// The batches of a call leave one by one, each in its turn, until the call is stopped.
+pub(super) fn departures(client: &Client, call: &Call) -> impl Stream<Item = (Batch, Turn)> {
+    stream::unfold(batches(call, client.settings.limits.batch_size), |mut batches| async {
+        let batch = batches.next()?;
+        let turn = call.unless_stopped(client.quota().turn()).await.ok()?;
+        Some(((batch, turn), batches))
+    })
+}
+
+/// What a call has to do: what is in doubt from an earlier run of it, then what that did not do.
+fn batches(call: &Call, size: usize) -> impl Iterator<Item = Batch> {
+    let of = move |in_doubt: bool| {
+        let is_open = move |id: &u32| match call.past(*id) {
+            Outcome::Unknown => in_doubt,
+            Outcome::Failed | Outcome::Unsent => !in_doubt,
+            Outcome::Deleted | Outcome::Absent => false,
+        };
+        let mut ids = (0..call.targets().len() as u32).filter(is_open);
+        iter::from_fn(move || {
+            let ids: Vec<_> = ids.by_ref().take(size).collect();
+            (!ids.is_empty()).then_some(Batch { ids, in_doubt })
+        })
+    };
+    of(true).chain(of(false))
+}
+
+pub(super) fn log_summary(report: &Report) {
     match report.stopped_by() {
         Some(cause) => log::info!(target: LOGGER, "{}: {cause}", report.summary()),
         None => log::info!(target: LOGGER, "{}", report.summary()),
     }
 }
 
-/// Which request carries a deletion.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+/// Which request carries the work.
+pub(super) enum Form {
     /// `DeleteAnnotation`: a single pair.
     One,
     /// `DeleteAnnotations`: up to 128 pairs or inputs.
     Many,
+    /// `PostAnnotations`: up to 128 annotations, by the places of their pairs.
+    Post(HashMap<u32, Bytes>),
 }
 
 /// One call on its way.
 pub(super) struct Run<'a> {
     pub client: &'a Client,
     pub call: &'a Call,
-    form: Form,
+    pub form: Form,
+    /// Where annotations are saved before they are deleted.
+    pub backup: Option<&'a Backup>,
 }
 
 /// Why a request brought no success.
@@ -94,6 +146,11 @@ impl From<Error> for Setback {
 }
 
 impl Run<'_> {
+    /// Whether what is there is what should be: for a restoration.
+    pub fn wants_it_there(&self) -> bool {
+        matches!(self.form, Form::Post(_))
+    }
+
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.call.ledger()
     }
@@ -103,24 +160,101 @@ impl Run<'_> {
         self.call.unless_stopped(self.client.quota().turn()).await
     }
 
+    /// Settles every batch; up to `max_in_flight` of them side by side, and none waits for another's fate.
+    pub async fn all(&self) {
+        let departures = departures(self.client, self.call);
+        let at_once = self.client.settings.limits.max_in_flight;
+        departures.for_each_concurrent(at_once, |(batch, turn)| self.settle(batch, turn)).await;
+    }
+
     /// Brings every ID of a batch to its outcome.
-    async fn settle(&self, batch: Vec<u32>, turn: Turn) {
-        if let Err(Setback::Failed(error)) = self.delete(&batch, turn).await {
-            reconcile::resolve(self, batch, error).await;
+    async fn settle(&self, batch: Batch, turn: Turn) {
+        let is_of_pairs = self.call.targets().are_pairs();
+        if self.backup.is_some() && !is_of_pairs {
+            return inputs::delete(self, batch, turn).await;
+        }
+        if self.backup.is_none() && (!batch.in_doubt || !is_of_pairs) {
+            return self.carry_out(batch.ids, turn).await;
+        }
+        let there = self.look_and_save(batch, turn).await;
+        if !there.is_empty()
+            && let Ok(turn) = self.turn().await
+        {
+            self.carry_out(there, turn).await;
         }
     }
 
-    /// Sends one deletion, again as long as it is turned away, and settles its IDs when it succeeds.
-    pub async fn delete(&self, ids: &[u32], turn: Turn) -> Result<(), Setback> {
+    /// Sends what is to be done, and finds out what became of it.
+    pub async fn carry_out(&self, ids: Vec<u32>, turn: Turn) {
+        if let Err(Setback::Failed(error)) = self.send(&ids, turn).await {
+            reconcile::resolve(self, ids, error).await;
+        }
+    }
+
+    /// Which of these pairs are there and, with a backup, saved: only they may be deleted. The others are settled.
+    async fn look_and_save(&self, batch: Batch, turn: Turn) -> Vec<u32> {
+        let _under_way = self.backup.map(Backup::begin);
+        let (mut there, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
+        while let Some((ids, turn)) = parts.next(self).await {
+            let listed = match lists::pairs(self, &ids, turn).await {
+                Ok(listed) => listed,
+                Err(setback) => {
+                    if let Some((ids, error)) = parts.failed(ids, setback) {
+                        self.cannot_look(&ids, &error, batch.in_doubt);
+                    }
+                    continue;
+                }
+            };
+            let (places, annotations): (Vec<u32>, Vec<_>) = listed.into_iter().unzip();
+            if self.save(annotations).await.is_err() {
+                continue;
+            }
+            let gone: Vec<_> = ids.into_iter().filter(|id| !places.contains(id)).collect();
+            let outcome = if batch.in_doubt { Outcome::Deleted } else { Outcome::Absent };
+            self.call.settle(&gone, outcome, None);
+            there.extend(places);
+        }
+        there
+    }
+
+    /// Saves what will be deleted. When that fails, nothing more is deleted.
+    pub async fn save(&self, annotations: Vec<Listed>) -> Result<(), Stopped> {
+        let Some(backup) = self.backup else { return Ok(()) };
+        self.call.unless_stopped(backup.save(annotations)).await?.map_err(|error| {
+            self.call.stop(Arc::new(error));
+            Stopped
+        })
+    }
+
+    /// These were not listed, so nothing may be done with them; nor with others, where every list would fail.
+    pub fn cannot_look(&self, ids: &[u32], error: &Arc<Error>, in_doubt: bool) {
+        let refused = Verdict::on(error) == Verdict::Refused;
+        let outcome = match () {
+            () if in_doubt => Outcome::Unknown,
+            () if refused => Outcome::Failed,
+            () => Outcome::Unsent,
+        };
+        self.call.settle(ids, outcome, Some(error));
+        let is_of_app = matches!(error.kind(), Some(Kind::Authentication | Kind::NotFound));
+        if is_of_app || Verdict::on(error) == Verdict::Hopeless || matches!(**error, Error::Transport { .. })
+        {
+            self.call.stop(Arc::clone(error));
+        }
+    }
+
+    /// Sends one request, again as long as it is turned away, and settles its IDs when it succeeds.
+    pub async fn send(&self, ids: &[u32], turn: Turn) -> Result<(), Setback> {
         let attempt = |turn| async move {
+            self.call.about_to_send(ids).await?;
             let ids = self.call.sends(ids);
             if ids.is_empty() {
                 return Err(Setback::Stopped);
             }
             let channel = &self.client.channel;
-            let result = match self.form {
+            let result = match &self.form {
                 Form::One => channel.delete_annotation(turn, self.single_request(ids[0])).await,
                 Form::Many => channel.delete_annotations(turn, self.request(ids.clone())).await,
+                Form::Post(annotations) => channel.post_annotations(turn, self.post(annotations, &ids)).await,
             };
             match &result {
                 Ok(()) => self.call.deleted(&ids),
@@ -164,7 +298,7 @@ impl Run<'_> {
             Error::Transport { .. } => Outcome::Unsent,
             _ => Outcome::Failed,
         };
-        self.ledger().settle(ids, outcome, Some(&Arc::new(error.clone())));
+        self.call.settle(ids, outcome, Some(&Arc::new(error.clone())));
     }
 
     fn single_request(&self, id: u32) -> DeleteAnnotationRequest {
@@ -173,6 +307,13 @@ impl Run<'_> {
             user_app_id: Some(self.client.user_app_id()),
             input_id: target.input_id.into(),
             annotation_id: target.annotation_id.unwrap_or_default().into(),
+        }
+    }
+
+    fn post(&self, annotations: &HashMap<u32, Bytes>, ids: &[u32]) -> PostAnnotationsRequest {
+        PostAnnotationsRequest {
+            user_app_id: Some(self.client.user_app_id()),
+            annotations: ids.iter().filter_map(|id| annotations.get(id).cloned()).collect(),
         }
     }
 

@@ -6,23 +6,29 @@ mod channel;
 mod dispatch;
 mod group;
 mod heard;
+mod inputs;
+mod lists;
 mod peer;
+mod plan;
+mod precautions;
 mod quota;
 mod reconcile;
 mod request;
+mod restore;
 mod retry;
 
-use std::sync::Arc;
+use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
 use crate::{
     config::{ConfigurationError, Settings},
     error::Error,
+    plan::Plan,
     process::PerProcess,
     report::{Outcome, Report},
     wire::api::UserAppIdSet,
 };
 
-pub use call::{Call, Progress};
+pub use call::{Call, Precautions, Progress};
 use channel::Channel;
 use group::{Groups, UserApp};
 use quota::Quota;
@@ -94,10 +100,38 @@ impl Client {
     /// call is made once: its report is of what it had not done before.
     ///
     /// # Errors
-    /// [`Error::Closed`]. Whatever the service or the network does is in the report.
+    /// [`Error::Closed`]; and of the call's precautions [`Error::Limit`], [`Error::Backup`], [`Error::Journal`]: then
+    /// nothing was deleted. Whatever the service or the network does is in the report.
     pub async fn delete(&self, call: &Call) -> Result<Report, Error> {
         self.channel.open()?;
-        Ok(dispatch::run(self, call).await)
+        dispatch::run(self, call).await
+    }
+
+    /// Looks up what a call names, and tells what its deletion would do. Nothing is deleted.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], and whatever kept a list from being served; [`Error::Limit`] when more would go than the
+    /// call's precautions allow.
+    pub async fn plan(&self, call: &Call) -> Result<Plan, Error> {
+        self.channel.open()?;
+        plan::run(self, call).await
+    }
+
+    /// Posts the annotations of a backup, of this client's app and on these inputs, if any are given, save those that
+    /// are there: their outcome is [`Outcome::Absent`], and that of the posted ones [`Outcome::Deleted`], which is here
+    /// the deletion undone. Tells too how many rows of the backup a later one replaces.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; [`Error::Backup`] when the file cannot be read, is no backup, or holds annotations of other
+    /// apps alone. Whatever the service or the network does is in the report.
+    pub async fn restore(
+        &self,
+        call: &Call,
+        backup: PathBuf,
+        input_ids: Option<HashSet<String>>,
+    ) -> Result<(Report, usize), Error> {
+        self.channel.open()?;
+        restore::run(self, call, backup, input_ids).await
     }
 
     /// Deletes the single annotation that a call names. It shares a request with others that come at the same time.

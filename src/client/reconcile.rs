@@ -8,23 +8,20 @@
 //! Nor is it documented whether a list shows a deletion at once. Where a list and an answer contradict each other,
 //! the list may be late: it is asked again, with growing pauses, before anything is called failed.
 
-use std::{collections::HashSet, iter::zip, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use tokio::time;
 
 use super::{
     dispatch::{Run, Setback},
+    lists::{self, Pages},
     retry::{self, Verdict},
 };
 use crate::{
     LOGGER,
     error::{Error, Kind},
-    ids::Target,
     report::Outcome,
-    wire::{
-        StatusCode,
-        api::{Annotation, ListAnnotationsRequest},
-    },
+    wire::StatusCode,
 };
 
 /// A part of a batch whose last request failed.
@@ -84,7 +81,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
         part.suspect |= part.is_vague();
 
         let carried = part.ids.len();
-        let look_again = part.looks < LOOKS && part.is_said_to_be_gone();
+        let look_again = part.looks < LOOKS && part.is_said_to_be_done();
         let must_look = part.looked_at == LookedAt::Never || look_again;
         if must_look && run.call.targets().are_pairs() && !sift(run, &mut part).await {
             continue;
@@ -93,7 +90,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
             if part.unanswered < run.client.settings.limits.max_attempts {
                 open.extend(send_again(run, part).await);
             } else {
-                run.ledger().settle(&part.ids, Outcome::Unknown, Some(&part.error));
+                run.call.settle(&part.ids, Outcome::Unknown, Some(&part.error));
             }
         } else if part.ids.len() < carried {
             open.extend(send_again(run, part).await);
@@ -123,7 +120,7 @@ async fn send_again(run: &Run<'_>, mut part: Part) -> Option<Part> {
     if part.looked_at == LookedAt::SinceItsLastRequest {
         part.looked_at = LookedAt::BeforeItsLastRequest;
     }
-    match run.delete(&part.ids, turn).await {
+    match run.send(&part.ids, turn).await {
         Ok(()) | Err(Setback::Stopped) => None,
         Err(Setback::Failed(error)) => {
             part.error = error;
@@ -139,13 +136,14 @@ async fn sift(run: &Run<'_>, part: &mut Part) -> bool {
     let Some(there) = look(run, part).await else {
         return false;
     };
-    let (there, gone): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| there.contains(&id));
-    run.ledger().settle(&gone, part.outcome_if_gone(), Some(&part.error));
+    let is_done = |id: u32| there.contains(&id) == run.wants_it_there();
+    let (done, open): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| is_done(id));
+    run.call.settle(&done, part.outcome_if_done(), Some(&part.error));
     // Should the run be stopped before it is sent again, this stands.
-    run.ledger().settle(&there, part.outcome_if_there(part.looks), Some(&part.error));
+    run.call.settle(&open, part.outcome_if_open(part.looks), Some(&part.error));
     part.looks += 1;
     part.looked_at = LookedAt::SinceItsLastRequest;
-    part.ids = there;
+    part.ids = open;
     !part.ids.is_empty()
 }
 
@@ -169,12 +167,12 @@ async fn confirm(run: &Run<'_>, culprits: Vec<Part>) {
         let Some(there) = look(run, &together).await else {
             return;
         };
+        let is_done = |part: &Part| there.contains(&part.ids[0]) == run.wants_it_there();
         for part in &open {
-            let is_there = there.contains(&part.ids[0]);
-            let outcome = if is_there { part.outcome_if_there(looks) } else { part.outcome_if_gone() };
-            run.ledger().settle(&part.ids, outcome, Some(&part.error));
+            let outcome = if is_done(part) { part.outcome_if_done() } else { part.outcome_if_open(looks) };
+            run.call.settle(&part.ids, outcome, Some(&part.error));
         }
-        open.retain(|part| there.contains(&part.ids[0]) && part.is_contradicted());
+        open.retain(|part| !is_done(part) && part.is_contradicted());
     }
 }
 
@@ -184,8 +182,8 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
         pause_before_look(run, look).await;
         match is_cleared(run, part.ids[0]).await {
             Err(setback) => return undecided(run, part, setback),
-            Ok(true) => return run.ledger().settle(&part.ids, part.outcome_if_gone(), Some(&part.error)),
-            Ok(false) => run.ledger().settle(&part.ids, part.outcome_if_there(look), Some(&part.error)),
+            Ok(true) => return run.call.settle(&part.ids, part.outcome_if_done(), Some(&part.error)),
+            Ok(false) => run.call.settle(&part.ids, part.outcome_if_open(look), Some(&part.error)),
         }
         if !part.is_contradicted() {
             return;
@@ -195,24 +193,14 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
 
 /// Whether lists show nothing on an input but its input-level annotation.
 async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
-    const PER_PAGE: u32 = 1000;
     // An input has few annotations of its own level.
     const MOST_PAGES: u32 = 10;
-    for page in 1..=MOST_PAGES {
-        let request = ListAnnotationsRequest {
-            user_app_id: Some(run.client.user_app_id()),
-            input_ids: vec![run.call.targets().get(id as usize).input_id.into()],
-            list_all_annotations: true,
-            page,
-            per_page: PER_PAGE,
-            ..Default::default()
-        };
-        let listed = list(run, request).await?;
-        if listed.iter().any(|annotation| !annotation.input_level) {
+    let ids = [id];
+    let mut pages = Pages::new(&ids, run.turn().await?);
+    while pages.read() < MOST_PAGES {
+        let Some(page) = pages.next(run).await? else { return Ok(true) };
+        if page.iter().any(|listed| !listed.annotation.input_level) {
             return Ok(false);
-        }
-        if listed.len() < PER_PAGE as usize {
-            return Ok(true);
         }
     }
     Err(run.client.channel.unreadable("the list of an input's annotations has no end").into())
@@ -228,24 +216,9 @@ async fn pause_before_look(run: &Run<'_>, looks: u32) {
 
 /// Which pairs of a part are there, by one list. `None` when that cannot be found out; then it is settled.
 async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
-    let targets = || part.ids.iter().map(|&id| (id, run.call.targets().get(id as usize)));
-    let request = ListAnnotationsRequest {
-        user_app_id: Some(run.client.user_app_id()),
-        ids: targets().filter_map(|(_, target)| target.annotation_id).map(Into::into).collect(),
-        input_ids: targets().map(|(_, target)| target.input_id.into()).collect(),
-        list_all_annotations: true,
-        page: 1,
-        per_page: part.ids.len() as u32,
-        ..Default::default()
-    };
-    match list(run, request).await {
-        Ok(listed) => {
-            let listed: HashSet<_> = listed.iter().map(|it| (it.input_id.as_str(), it.id.as_str())).collect();
-            let there = |(_, target): &(u32, Target<'_>)| {
-                listed.contains(&(target.input_id, target.annotation_id.unwrap_or_default()))
-            };
-            Some(targets().filter(there).map(|(id, _)| id).collect())
-        }
+    let listed = async { lists::pairs(run, &part.ids, run.turn().await?).await };
+    match listed.await {
+        Ok(listed) => Some(listed.into_iter().map(|(id, _)| id).collect()),
         Err(setback) => {
             undecided(run, part, setback);
             None
@@ -253,41 +226,15 @@ async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
     }
 }
 
-async fn list(run: &Run<'_>, request: ListAnnotationsRequest) -> Result<Vec<Annotation>, Setback> {
-    let turn = run.turn().await?;
-    let attempt = |turn| async {
-        run.ledger().sent(&[]);
-        let listed = run.client.channel.list_annotations(turn, request.clone()).await?;
-        if is_of(&request, &listed) { Ok(listed) } else { Err(run.client.channel.unreadable(OTHERS).into()) }
-    };
-    run.persist(turn, attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
-}
-
-const OTHERS: &str = "a list named other annotations than it was asked for";
-
-/// Whether a list tells about what it was asked for. Where it names others, or one twice, what it does not name may
-/// be there all the same: only a page with room left that pairs the named IDs otherwise has told all it had to.
-fn is_of(request: &ListAnnotationsRequest, listed: &[Annotation]) -> bool {
-    let all: HashSet<_> = listed.iter().map(|it| (it.input_id.as_str(), it.id.as_str())).collect();
-    let asked: HashSet<_> =
-        zip(&request.input_ids, &request.ids).map(|(a, b)| (a.as_str(), b.as_str())).collect();
-    let [input_ids, ids] =
-        [&request.input_ids, &request.ids].map(|ids| ids.iter().map(String::as_str).collect::<HashSet<_>>());
-    let has_room = ids.is_empty() || all.len() < request.per_page as usize || all.is_subset(&asked);
-    let is_named =
-        |&(input_id, id): &(&str, &str)| input_ids.contains(input_id) && (ids.is_empty() || ids.contains(id));
-    all.len() == listed.len() && has_room && all.iter().all(is_named)
-}
-
 /// The list failed, so what became of the part stays unknown: because its own request went unanswered, or, where
 /// that was refused, because of the list. A list that finds no such app or is not let in tells that the rest of
 /// the run cannot succeed either.
 fn undecided(run: &Run<'_>, part: &Part, setback: Setback) {
     match setback {
-        Setback::Stopped => run.ledger().settle(&part.ids, Outcome::Unknown, Some(&part.error)),
+        Setback::Stopped => run.call.settle(&part.ids, Outcome::Unknown, Some(&part.error)),
         Setback::Failed(error) => {
             let cause = if part.doubt { &part.error } else { &error };
-            run.ledger().settle(&part.ids, Outcome::Unknown, Some(cause));
+            run.call.settle(&part.ids, Outcome::Unknown, Some(cause));
             if matches!(error.kind(), Some(Kind::Authentication | Kind::NotFound)) {
                 run.call.stop(error);
             }
@@ -302,7 +249,7 @@ fn give_up(run: &Run<'_>, part: &Part, verdict: Verdict) {
         _ if part.doubt && part.looked_at == LookedAt::Never => Outcome::Unknown,
         _ => Outcome::Failed,
     };
-    run.ledger().settle(&part.ids, outcome, Some(&part.error));
+    run.call.settle(&part.ids, outcome, Some(&part.error));
     let unreachable = matches!(*part.error, Error::Transport { .. });
     if verdict == Verdict::Hopeless || unreachable {
         run.call.stop(Arc::clone(&part.error));
@@ -324,7 +271,7 @@ impl Part {
     }
 
     /// Whether the service says of something in it that it is not there.
-    fn is_said_to_be_gone(&self) -> bool {
+    fn is_said_to_be_done(&self) -> bool {
         self.error.kind() == Some(Kind::NotFound)
     }
 
@@ -341,18 +288,18 @@ impl Part {
 
     /// Whether a list that shows it may be late.
     fn is_contradicted(&self) -> bool {
-        self.is_said_to_be_gone() || self.doubt || self.suspect
+        self.is_said_to_be_done() || self.doubt || self.suspect
     }
 
-    /// The outcome of what a list does not show.
-    fn outcome_if_gone(&self) -> Outcome {
+    /// The outcome of what a list shows to be as it should.
+    fn outcome_if_done(&self) -> Outcome {
         if self.doubt { Outcome::Deleted } else { Outcome::Absent }
     }
 
-    /// The outcome of what the list after so many others shows. While that may be late it is unknown; and for
+    /// The outcome of what the list after so many others shows not to be so. While that may be late it is unknown; and for
     /// good where the service says that it is not there.
-    fn outcome_if_there(&self, looks: u32) -> Outcome {
+    fn outcome_if_open(&self, looks: u32) -> Outcome {
         let late = self.is_contradicted() && looks + 1 < LOOKS;
-        if late || self.is_said_to_be_gone() { Outcome::Unknown } else { Outcome::Failed }
+        if late || self.is_said_to_be_done() { Outcome::Unknown } else { Outcome::Failed }
     }
 }

@@ -29,9 +29,12 @@ impl Verdict {
             Error::Api(status) => Self::on_status(status),
             Error::Transport { reach: Reach::Unsent, .. } => Self::TurnedAway,
             Error::Transport { reach: Reach::Sent, .. } | Error::Deadline { .. } => Self::Unanswered,
-            Error::Transport { reach: Reach::Barred, .. } | Error::Closed | Error::Ended { .. } => {
-                Self::Hopeless
-            }
+            Error::Transport { reach: Reach::Barred, .. }
+            | Error::Closed
+            | Error::Ended { .. }
+            | Error::Backup { .. }
+            | Error::Journal { .. }
+            | Error::Limit { .. } => Self::Hopeless,
         }
     }
 

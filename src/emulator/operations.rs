@@ -1,17 +1,21 @@
 //! What each method does, once, whichever face it came through. What is refused, and with which code, follows
 //! Clarifai's documentation; where that is silent, a comment says what was chosen.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::HashSet,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use prost::Message as _;
+use prost_types::Timestamp;
 use tokio::time::Instant;
 
 use super::store::{Annotation, App, Conflict};
 use crate::wire::{
-    MAX_BATCH, StatusCode,
+    MAX_BATCH, SET_BY_SERVICE, StatusCode,
     api::{self, UserAppIdSet, status::BaseResponse},
-    parse_annotation,
+    parse_annotation, without_fields,
 };
 
 /// The most annotations on one page of a list; and how many unless the request says.
@@ -188,6 +192,12 @@ pub fn completed(message: &Bytes, parsed: &api::Annotation, input_id: &str, id: 
     let mut bytes = message.to_vec();
     bytes.extend(missing.encode_to_vec());
     bytes
+}
+
+/// What the service sets of an annotation by itself, as fields to append.
+fn stamp(now: SystemTime) -> api::Annotation {
+    let now = Some(Timestamp::from(now));
+    api::Annotation { created_at: now, modified_at: now, ..Default::default() }
 }
 
 /// Whether a user made it, rather than a model.
@@ -404,7 +414,11 @@ impl api::PostAnnotationsRequest {
             {
                 return invalid(format!("annotation {id:?} of input {:?} is there already", parsed.input_id));
             }
-            let message = completed(message, &parsed, &parsed.input_id, &id);
+            let Ok(message) = without_fields(message, &SET_BY_SERVICE) else {
+                return invalid("an annotation could not be parsed".into());
+            };
+            let mut message = completed(&message, &parsed, &parsed.input_id, &id);
+            message.extend(stamp(SystemTime::now()).encode_to_vec());
             posted.push((parsed, id, message));
         }
         let mut answers = Vec::with_capacity(posted.len());

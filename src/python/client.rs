@@ -13,11 +13,18 @@ use pyo3::{
     types::{PyDict, PyTuple},
 };
 
-use super::{bridge, columns, errors, log_to_python, progress::Watcher, report::DeleteReport, wait::Wait};
+use super::{
+    bridge, columns, errors, log_to_python, plan,
+    progress::Watcher,
+    report::{DeleteReport, Of},
+    restore,
+    wait::Wait,
+};
 use crate::{
-    client::{Call, Client},
+    client::{Call, Client, Precautions},
     config::{self, Arguments, Limits, Settings},
     ids::{IdError, Targets},
+    journal::Place,
 };
 
 /// What the environment may say, by the names of Clarifai's SDK and of curl; and where the home directory is.
@@ -64,7 +71,7 @@ fn connect(py: Python<'_>, arguments: Arguments, environment: &Environment) -> P
 
 /// The client of the module's functions: the one given, else the one that they share. That one is made from
 /// the environment at first use, and again when the environment has changed since.
-fn client_or_shared(py: Python<'_>, given: Option<&Bound<'_, PyClient>>) -> PyResult<Client> {
+pub fn client_or_shared(py: Python<'_>, given: Option<&Bound<'_, PyClient>>) -> PyResult<Client> {
     static SHARED: Mutex<Option<(Environment, Client)>> = Mutex::new(None);
     if let Some(given) = given {
         return Ok(given.get().client.clone());
@@ -209,9 +216,10 @@ impl PyClient {
 
     /// Delete many annotations in pairs, as the function `delete_annotations` does.
     #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
-        timeout=None),
+        timeout=None, backup=None, journal=None, max_deletions=None),
         text_signature = "($self, input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', \
-            progress=False, timeout=None)")]
+            progress=False, timeout=None, backup=None, journal=None, max_deletions=None)")]
+    #[allow(clippy::too_many_arguments)]
     fn delete_annotations<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
@@ -220,21 +228,26 @@ impl PyClient {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
+        backup: Option<PathBuf>,
+        journal: Option<JournalPlace>,
+        max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let precautions = precautions(backup, journal, max_deletions)?;
         delete_pairs(
             &self.client,
             input_ids,
             annotation_ids,
-            Options { missing_ok, on_failure, progress, timeout },
+            Options { missing_ok, on_failure, progress, timeout, precautions },
             Wait::Blocking,
         )
     }
 
     /// Delete many annotations in pairs, as the function `delete_annotations_async` does.
     #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
-        timeout=None),
+        timeout=None, backup=None, journal=None, max_deletions=None),
         text_signature = "($self, input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', \
-            progress=False, timeout=None)")]
+            progress=False, timeout=None, backup=None, journal=None, max_deletions=None)")]
+    #[allow(clippy::too_many_arguments)]
     fn delete_annotations_async<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
@@ -243,50 +256,152 @@ impl PyClient {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
+        backup: Option<PathBuf>,
+        journal: Option<JournalPlace>,
+        max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let precautions = precautions(backup, journal, max_deletions)?;
         delete_pairs(
             &self.client,
             input_ids,
             annotation_ids,
-            Options { missing_ok, on_failure, progress, timeout },
+            Options { missing_ok, on_failure, progress, timeout, precautions },
             Wait::Awaited,
         )
     }
 
     /// Delete every annotation of some inputs, as the function `delete_input_annotations` does.
-    #[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None),
-        text_signature = "($self, input_ids, *, on_failure='raise', progress=False, timeout=None)")]
+    #[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, backup=None, journal=None,
+        max_deletions=None),
+        text_signature = "($self, input_ids, *, on_failure='raise', progress=False, timeout=None, \
+            backup=None, journal=None, max_deletions=None)")]
+    #[allow(clippy::too_many_arguments)]
     fn delete_input_annotations<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
+        backup: Option<PathBuf>,
+        journal: Option<JournalPlace>,
+        max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let precautions = precautions(backup, journal, max_deletions)?;
         delete_inputs(
             &self.client,
             input_ids,
-            Options { missing_ok: false, on_failure, progress, timeout },
+            Options { missing_ok: false, on_failure, progress, timeout, precautions },
             Wait::Blocking,
         )
     }
 
     /// Delete every annotation of some inputs, as `delete_input_annotations_async` does.
-    #[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None),
-        text_signature = "($self, input_ids, *, on_failure='raise', progress=False, timeout=None)")]
+    #[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, backup=None, journal=None,
+        max_deletions=None),
+        text_signature = "($self, input_ids, *, on_failure='raise', progress=False, timeout=None, \
+            backup=None, journal=None, max_deletions=None)")]
+    #[allow(clippy::too_many_arguments)]
     fn delete_input_annotations_async<'py>(
         &self,
         input_ids: &Bound<'py, PyAny>,
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
+        backup: Option<PathBuf>,
+        journal: Option<JournalPlace>,
+        max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let precautions = precautions(backup, journal, max_deletions)?;
         delete_inputs(
             &self.client,
             input_ids,
-            Options { missing_ok: false, on_failure, progress, timeout },
+            Options { missing_ok: false, on_failure, progress, timeout, precautions },
             Wait::Awaited,
         )
+    }
+
+    /// Look up what a deletion of these pairs would do, as the function `plan_deletion` does.
+    #[pyo3(signature = (input_ids, annotation_ids, *, progress=None, timeout=None),
+        text_signature = "($self, input_ids, annotation_ids, *, progress=False, timeout=None)")]
+    fn plan_deletion<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        annotation_ids: &Bound<'py, PyAny>,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        plan::of_pairs(&self.client, input_ids, annotation_ids, progress, timeout, Wait::Blocking)
+    }
+
+    /// Look up what a deletion by inputs would do, as the function `plan_input_deletion` does.
+    #[pyo3(signature = (input_ids, *, max_deletions=None, progress=None, timeout=None),
+        text_signature = "($self, input_ids, *, max_deletions=None, progress=False, timeout=None)")]
+    fn plan_input_deletion<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        max_deletions: Option<i64>,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        plan::of_inputs(&self.client, input_ids, max_deletions, progress, timeout, Wait::Blocking)
+    }
+
+    /// Post the annotations of a backup back, as the function `restore_annotations` does.
+    #[pyo3(signature = (backup, *, input_ids=None, on_failure="raise", progress=None, timeout=None),
+        text_signature = "($self, backup, *, input_ids=None, on_failure='raise', progress=False, timeout=None)")]
+    fn restore_annotations<'py>(
+        &self,
+        py: Python<'py>,
+        backup: PathBuf,
+        input_ids: Option<&Bound<'py, PyAny>>,
+        on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = restore::Options { input_ids, on_failure, progress, timeout };
+        restore::restore(py, &self.client, backup, options, Wait::Blocking)
+    }
+
+    /// Look up what a deletion of these pairs would do, as the function `plan_deletion_async` does.
+    #[pyo3(signature = (input_ids, annotation_ids, *, progress=None, timeout=None),
+        text_signature = "($self, input_ids, annotation_ids, *, progress=False, timeout=None)")]
+    fn plan_deletion_async<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        annotation_ids: &Bound<'py, PyAny>,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        plan::of_pairs(&self.client, input_ids, annotation_ids, progress, timeout, Wait::Awaited)
+    }
+
+    /// Look up what a deletion by inputs would do, as the function `plan_input_deletion_async` does.
+    #[pyo3(signature = (input_ids, *, max_deletions=None, progress=None, timeout=None),
+        text_signature = "($self, input_ids, *, max_deletions=None, progress=False, timeout=None)")]
+    fn plan_input_deletion_async<'py>(
+        &self,
+        input_ids: &Bound<'py, PyAny>,
+        max_deletions: Option<i64>,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        plan::of_inputs(&self.client, input_ids, max_deletions, progress, timeout, Wait::Awaited)
+    }
+
+    /// Post the annotations of a backup back, as the function `restore_annotations_async` does.
+    #[pyo3(signature = (backup, *, input_ids=None, on_failure="raise", progress=None, timeout=None),
+        text_signature = "($self, backup, *, input_ids=None, on_failure='raise', progress=False, timeout=None)")]
+    fn restore_annotations_async<'py>(
+        &self,
+        py: Python<'py>,
+        backup: PathBuf,
+        input_ids: Option<&Bound<'py, PyAny>>,
+        on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let options = restore::Options { input_ids, on_failure, progress, timeout };
+        restore::restore(py, &self.client, backup, options, Wait::Awaited)
     }
 
     /// Close the connection, also for the clients made by `for_app`. Later calls fail.
@@ -441,6 +556,15 @@ pub fn delete_annotation_async<'py>(
 ///         An exception that it raises stops the run and is raised.
 ///     timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
 ///         sent, and answers on their way are awaited for two seconds more.
+///     backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
+///         deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
+///         backup that is there is added to. `restore_annotations` posts it back.
+///     journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+///         with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
+///         is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
+///         calls that share a file, from 0.
+///     max_deletions: The most annotations that the call may delete: one that names more is refused
+///         before anything is sent.
 ///     client: The client to use; ``None`` for the one that the functions share.
 ///
 /// Returns:
@@ -451,6 +575,10 @@ pub fn delete_annotation_async<'py>(
 ///         the position. Nothing was sent.
 ///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
 ///     ConfigurationError: A setting is missing. Nothing was sent.
+///     DeletionLimitError: More would be deleted than ``max_deletions``. Nothing was deleted.
+///     BackupError: The backup cannot be written. What is not in it was not deleted; ``.report``, if
+///         the run had begun.
+///     JournalError: The journal cannot be written, or is of another call. ``.report``, if the run had begun.
 ///     DeletionError: Not everything was deleted; ``.report`` says what became of every pair.
 ///     AuthenticationError: The credential was refused, and the run stopped; ``.report``.
 ///     PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
@@ -466,9 +594,10 @@ pub fn delete_annotation_async<'py>(
 ///     2
 #[pyfunction]
 #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
-    timeout=None, client=None),
+    timeout=None, backup=None, journal=None, max_deletions=None, client=None),
     text_signature = "(input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', progress=False, \
-        timeout=None, client=None)")]
+        timeout=None, backup=None, journal=None, max_deletions=None, client=None)")]
+#[allow(clippy::too_many_arguments)]
 pub fn delete_annotations<'py>(
     input_ids: &Bound<'py, PyAny>,
     annotation_ids: &Bound<'py, PyAny>,
@@ -476,14 +605,18 @@ pub fn delete_annotations<'py>(
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
+    backup: Option<PathBuf>,
+    journal: Option<JournalPlace>,
+    max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
+    let precautions = precautions(backup, journal, max_deletions)?;
     delete_pairs(
         &client,
         input_ids,
         annotation_ids,
-        Options { missing_ok, on_failure, progress, timeout },
+        Options { missing_ok, on_failure, progress, timeout, precautions },
         Wait::Blocking,
     )
 }
@@ -499,9 +632,10 @@ pub fn delete_annotations<'py>(
 ///     >>> report = await delete_annotations_async(["photo-1"], ["box-7"])
 #[pyfunction]
 #[pyo3(signature = (input_ids, annotation_ids, *, missing_ok=false, on_failure="raise", progress=None,
-    timeout=None, client=None),
+    timeout=None, backup=None, journal=None, max_deletions=None, client=None),
     text_signature = "(input_ids, annotation_ids, *, missing_ok=False, on_failure='raise', progress=False, \
-        timeout=None, client=None)")]
+        timeout=None, backup=None, journal=None, max_deletions=None, client=None)")]
+#[allow(clippy::too_many_arguments)]
 pub fn delete_annotations_async<'py>(
     input_ids: &Bound<'py, PyAny>,
     annotation_ids: &Bound<'py, PyAny>,
@@ -509,21 +643,26 @@ pub fn delete_annotations_async<'py>(
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
+    backup: Option<PathBuf>,
+    journal: Option<JournalPlace>,
+    max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
+    let precautions = precautions(backup, journal, max_deletions)?;
     delete_pairs(
         &client,
         input_ids,
         annotation_ids,
-        Options { missing_ok, on_failure, progress, timeout },
+        Options { missing_ok, on_failure, progress, timeout, precautions },
         Wait::Awaited,
     )
 }
 
 /// Delete every annotation of some inputs, save their input-level ones.
 ///
-/// An input-level annotation goes only with its input. The report counts inputs.
+/// An input-level annotation goes only with its input. The report counts inputs. With a backup or a
+/// cap, what is on the inputs is listed and then deleted pair by pair.
 ///
 /// Args:
 ///     input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
@@ -535,6 +674,15 @@ pub fn delete_annotations_async<'py>(
 ///         An exception that it raises stops the run and is raised.
 ///     timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
 ///         sent, and answers on their way are awaited for two seconds more.
+///     backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
+///         deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
+///         backup that is there is added to. `restore_annotations` posts it back.
+///     journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+///         with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
+///         is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
+///         calls that share a file, from 0.
+///     max_deletions: The most annotations that may go. All are listed before the first is deleted,
+///         and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.
 ///     client: The client to use; ``None`` for the one that the functions share.
 ///
 /// Returns:
@@ -544,6 +692,10 @@ pub fn delete_annotations_async<'py>(
 ///     IdError: An ID is empty, blank or missing; ``.index`` is the position. Nothing was sent.
 ///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
 ///     ConfigurationError: A setting is missing. Nothing was sent.
+///     DeletionLimitError: More would be deleted than ``max_deletions``. Nothing was deleted.
+///     BackupError: The backup cannot be written. What is not in it was not deleted; ``.report``, if
+///         the run had begun.
+///     JournalError: The journal cannot be written, or is of another call. ``.report``, if the run had begun.
 ///     DeletionError: Not everything was deleted; ``.report`` says what became of every input.
 ///     AuthenticationError: The credential was refused, and the run stopped; ``.report``.
 ///     PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
@@ -556,20 +708,27 @@ pub fn delete_annotations_async<'py>(
 /// Example:
 ///     >>> report = delete_input_annotations(["photo-1", "photo-2"])
 #[pyfunction]
-#[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, client=None),
-    text_signature = "(input_ids, *, on_failure='raise', progress=False, timeout=None, client=None)")]
+#[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, backup=None, journal=None,
+    max_deletions=None, client=None),
+    text_signature = "(input_ids, *, on_failure='raise', progress=False, timeout=None, backup=None, \
+        journal=None, max_deletions=None, client=None)")]
+#[allow(clippy::too_many_arguments)]
 pub fn delete_input_annotations<'py>(
     input_ids: &Bound<'py, PyAny>,
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
+    backup: Option<PathBuf>,
+    journal: Option<JournalPlace>,
+    max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
+    let precautions = precautions(backup, journal, max_deletions)?;
     delete_inputs(
         &client,
         input_ids,
-        Options { missing_ok: false, on_failure, progress, timeout },
+        Options { missing_ok: false, on_failure, progress, timeout, precautions },
         Wait::Blocking,
     )
 }
@@ -584,20 +743,27 @@ pub fn delete_input_annotations<'py>(
 /// Example:
 ///     >>> report = await delete_input_annotations_async(["photo-1"])
 #[pyfunction]
-#[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, client=None),
-    text_signature = "(input_ids, *, on_failure='raise', progress=False, timeout=None, client=None)")]
+#[pyo3(signature = (input_ids, *, on_failure="raise", progress=None, timeout=None, backup=None, journal=None,
+    max_deletions=None, client=None),
+    text_signature = "(input_ids, *, on_failure='raise', progress=False, timeout=None, backup=None, \
+        journal=None, max_deletions=None, client=None)")]
+#[allow(clippy::too_many_arguments)]
 pub fn delete_input_annotations_async<'py>(
     input_ids: &Bound<'py, PyAny>,
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
+    backup: Option<PathBuf>,
+    journal: Option<JournalPlace>,
+    max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
 ) -> PyResult<Bound<'py, PyAny>> {
     let client = client_or_shared(input_ids.py(), client)?;
+    let precautions = precautions(backup, journal, max_deletions)?;
     delete_inputs(
         &client,
         input_ids,
-        Options { missing_ok: false, on_failure, progress, timeout },
+        Options { missing_ok: false, on_failure, progress, timeout, precautions },
         Wait::Awaited,
     )
 }
@@ -631,11 +797,49 @@ fn delete_one<'py>(
 }
 
 /// What a call for many takes beside its IDs.
-struct Options<'a, 'py> {
-    missing_ok: bool,
-    on_failure: &'a str,
-    progress: Option<&'a Bound<'py, PyAny>>,
-    timeout: Option<f64>,
+pub struct Options<'a, 'py> {
+    pub missing_ok: bool,
+    pub on_failure: &'a str,
+    pub progress: Option<&'a Bound<'py, PyAny>>,
+    pub timeout: Option<f64>,
+    pub precautions: Precautions,
+}
+
+/// The parameter `journal`: a path, or one and which of the calls that share it.
+#[derive(FromPyObject)]
+pub enum JournalPlace {
+    Path(PathBuf),
+    Part(PathBuf, u32),
+}
+
+/// The parameters `backup`, `journal` and `max_deletions`.
+pub fn precautions(
+    backup: Option<PathBuf>,
+    journal: Option<JournalPlace>,
+    max_deletions: Option<i64>,
+) -> PyResult<Precautions> {
+    let journal = journal.map(|place| match place {
+        JournalPlace::Path(path) => Place { path, part: 0 },
+        JournalPlace::Part(path, part) => Place { path, part },
+    });
+    let max_deletions = max_deletions.map(|most| {
+        let text =
+            format!("max_deletions is {most}: give a number of annotations from 0, or None for no limit");
+        usize::try_from(most).map_err(|_| PyValueError::new_err(format!("{text}. Nothing was sent")))
+    });
+    Ok(Precautions { backup, journal, max_deletions: max_deletions.transpose()? })
+}
+
+/// The parameter `on_failure`: whether to raise.
+pub fn raises(on_failure: &str) -> PyResult<bool> {
+    match on_failure {
+        "raise" => Ok(true),
+        "report" => Ok(false),
+        other => {
+            let text = format!("on_failure is {other:?}: give \"raise\" or \"report\". Nothing was sent");
+            Err(PyValueError::new_err(text))
+        }
+    }
 }
 
 fn delete_pairs<'py>(
@@ -661,25 +865,18 @@ fn delete_inputs<'py>(
     delete_many(input_ids.py(), client, targets, options, wait)
 }
 
-fn delete_many<'py>(
+pub fn delete_many<'py>(
     py: Python<'py>,
     client: &Client,
     targets: Result<Targets, IdError>,
     options: Options<'_, 'py>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let Options { missing_ok, on_failure, progress, timeout } = options;
+    let Options { missing_ok, on_failure, progress, timeout, precautions } = options;
     let targets = targets.map_err(|error| errors::id_error(py, &error))?;
-    let raise = match on_failure {
-        "raise" => true,
-        "report" => false,
-        other => {
-            let text = format!("on_failure is {other:?}: give \"raise\" or \"report\". Nothing was sent");
-            return Err(PyValueError::new_err(text));
-        }
-    };
-    let call = Arc::new(Call::new(targets, timeout_of(timeout)?));
-    let watcher = progress.map(|progress| Watcher::new(progress, &call)).transpose()?.flatten();
+    let raises = raises(on_failure)?;
+    let call = Arc::new(Call::new(targets, timeout_of(timeout)?).with(precautions));
+    let watcher = progress.map(|it| Watcher::new(it, &call, Of::Deletion)).transpose()?.flatten();
     let (client, under_way) = (client.clone(), Arc::clone(&call));
     let work = async move {
         let report = client.delete(&under_way).await;
@@ -688,7 +885,7 @@ fn delete_many<'py>(
             let report = DeleteReport::new(Arc::clone(under_way.targets()), report, missing_ok);
             let report = Bound::new(py, report)?;
             match DeleteReport::exception(&report) {
-                Some(exception) if raise => Err(exception),
+                Some(exception) if raises => Err(exception),
                 _ => Ok(report.into_any().unbind()),
             }
         }
@@ -696,7 +893,7 @@ fn delete_many<'py>(
     wait.on(py, call, watcher, work)
 }
 
-fn timeout_of(seconds: Option<f64>) -> PyResult<Option<Duration>> {
+pub fn timeout_of(seconds: Option<f64>) -> PyResult<Option<Duration>> {
     match seconds {
         None => Ok(None),
         Some(f64::INFINITY) => Ok(None),

@@ -65,6 +65,11 @@ pub fn deletion_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>
     exception(py, "DeletionError", message, [("report", report)].into_py_dict(py))
 }
 
+/// `RestoreError`: everything was attempted, and not everything is there.
+pub fn restore_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>) -> PyErr {
+    exception(py, "RestoreError", message, [("report", report)].into_py_dict(py))
+}
+
 /// An error that is not about any ID, such as a closed client.
 pub fn plain(py: Python<'_>, error: &Error) -> PyErr {
     exception(py, class_of(error), error.to_string(), attributes(py, error))
@@ -81,6 +86,9 @@ fn class_of(error: &Error) -> &'static str {
         },
         Error::Transport { .. } => "TransportError",
         Error::Deadline { .. } => "DeadlineError",
+        Error::Backup { .. } => "BackupError",
+        Error::Journal { .. } => "JournalError",
+        Error::Limit { .. } => "DeletionLimitError",
         Error::Closed | Error::Ended { .. } => "ClarifaiError",
     }
 }
@@ -104,7 +112,12 @@ fn advice(error: &Error) -> &'static str {
             ". Allow more time, or call again: what is gone by then is reported as absent"
         }
         // Where nothing was sent, the text says what to do.
-        Error::Transport { .. } | Error::Closed | Error::Ended { .. } => "",
+        Error::Transport { .. }
+        | Error::Backup { .. }
+        | Error::Journal { .. }
+        | Error::Limit { .. }
+        | Error::Closed
+        | Error::Ended { .. } => "",
     }
 }
 

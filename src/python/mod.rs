@@ -4,12 +4,15 @@
 //! | file | its one job |
 //! |---|---|
 //! | `client` | the public functions and `Client` |
+//! | `plan`, `restore` | the functions of these names; `DeletionPlan` |
+//! | `parquet` | rows out of Parquet files |
 //! | `columns` | Python objects → ID columns |
 //! | `wait` | how a call waits: blocking or awaited |
 //! | `bridge` | results on their way back to event loops |
 //! | `progress` | how far a call is, and who is told |
 //! | `emulator` | `Emulator` |
-//! | `report`, `table` | `DeleteReport` and its failures; the same as a table |
+//! | `report` | `DeleteReport`, `RestoreReport` and their failures |
+//! | `table`, `sequence` | rows as a table; what a sequence of them does with an index |
 //! | `exit` | the end of the interpreter |
 //! | `errors` | the core's errors → Python exceptions |
 
@@ -19,8 +22,12 @@ mod columns;
 mod emulator;
 mod errors;
 mod exit;
+mod parquet;
+mod plan;
 mod progress;
 mod report;
+mod restore;
+mod sequence;
 mod table;
 mod wait;
 
@@ -51,9 +58,18 @@ mod _native {
     #[pymodule_export]
     use super::emulator::{Fault, PyEmulator, RecordedRequest, StoredAnnotation, annotation_from_json};
     #[pymodule_export]
+    use super::parquet::{ParquetRows, parquet_rows};
+    #[pymodule_export]
+    use super::plan::{
+        DeletionPlan, PlannedAnnotation, PlannedAnnotations, plan_deletion, plan_deletion_async,
+        plan_input_deletion, plan_input_deletion_async,
+    };
+    #[pymodule_export]
     use super::progress::Progress;
     #[pymodule_export]
-    use super::report::{DeleteReport, Failure, Failures};
+    use super::report::{DeleteReport, Failure, Failures, RestoreReport};
+    #[pymodule_export]
+    use super::restore::{restore_annotations, restore_annotations_async};
     #[pymodule_export]
     use super::wait::live_tasks;
 

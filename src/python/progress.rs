@@ -7,6 +7,7 @@ use std::{
 
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBool};
 
+use super::report::Of;
 use crate::client::{self, Call};
 
 /// The time between two looks. Eight in a second, and the first and the last come on top.
@@ -16,6 +17,7 @@ pub const INTERVAL: Duration = Duration::from_millis(125);
 /// another one.
 pub struct Watcher {
     callback: Py<PyAny>,
+    of: Of,
     state: Mutex<State>,
 }
 
@@ -30,7 +32,7 @@ impl Watcher {
     ///
     /// # Errors
     /// A `TypeError` where it is neither a bool nor a callable; and what the callback raises.
-    pub fn new(progress: &Bound<'_, PyAny>, call: &Call) -> PyResult<Option<Self>> {
+    pub fn new(progress: &Bound<'_, PyAny>, call: &Call, of: Of) -> PyResult<Option<Self>> {
         let py = progress.py();
         let callback = match progress.cast::<PyBool>() {
             Ok(wanted) if wanted.is_true() => {
@@ -50,7 +52,7 @@ impl Watcher {
             return Err(PyTypeError::new_err(message));
         }
         let state = Mutex::new(State { told: Instant::now(), raised: None });
-        let watcher = Self { callback: callback.unbind(), state };
+        let watcher = Self { callback: callback.unbind(), of, state };
         watcher.tell(py, call, false)?;
         Ok(Some(watcher))
     }
@@ -77,7 +79,7 @@ impl Watcher {
     }
 
     fn tell(&self, py: Python<'_>, call: &Call, finished: bool) -> PyResult<()> {
-        let answer = self.callback.bind(py).call1((Progress::new(call.progress(), finished),))?;
+        let answer = self.callback.bind(py).call1((Progress::new(call.progress(), self.of, finished),))?;
         if answer.hasattr("__await__")? {
             let message = "the progress callback is a coroutine function: give a plain one";
             return Err(PyTypeError::new_err(message));
@@ -92,18 +94,23 @@ impl Watcher {
 
 /// How far a call for many is.
 ///
-/// ``deleted``, ``absent``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``. What was
-/// turned away and is tried again may count as failed or unsent for a while.
+/// ``deleted``, ``absent``, ``restored``, ``present``, ``failed``, ``unknown`` and ``unsent`` add up to
+/// ``requested``. What was turned away and is tried again may count as failed or unsent for a while; a
+/// plan sends nothing that deletes, so that all stays unsent while ``done`` grows.
 #[pyclass(module = "clarifai_annotations", frozen, get_all)]
 pub struct Progress {
     /// Different IDs that the call named: pairs, or inputs.
     requested: usize,
-    /// IDs with an outcome: deleted, absent or failed.
+    /// IDs with an outcome: deleted, absent, restored, present or failed; of a plan those looked up.
     done: usize,
     /// Deleted so far.
     deleted: usize,
     /// Not there.
     absent: usize,
+    /// Posted back so far, by a restoration.
+    restored: usize,
+    /// There already, and left alone by a restoration.
+    present: usize,
     /// Refused so far.
     failed: usize,
     /// Under way, or without a clear answer yet.
@@ -127,10 +134,15 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn new(progress: client::Progress, finished: bool) -> Self {
-        let client::Progress { requested, deleted, absent, failed, unknown, unsent, requests, elapsed } =
+    fn new(progress: client::Progress, of: Of, finished: bool) -> Self {
+        let client::Progress { requested, deleted, absent, failed, unknown, unsent, looked_up, .. } =
             progress;
-        let done = deleted + absent + failed;
+        let client::Progress { requests, elapsed, .. } = progress;
+        let done = deleted + absent + failed + looked_up;
+        let (deleted, absent, restored, present) = match of {
+            Of::Deletion => (deleted, absent, 0, 0),
+            Of::Restoration => (0, 0, deleted, absent),
+        };
         let elapsed = elapsed.as_secs_f64();
         let rate = if elapsed > 0.0 { done as f64 / elapsed } else { 0.0 };
         let time_left = (rate > 0.0).then(|| (requested - done) as f64 / rate);
@@ -139,6 +151,8 @@ impl Progress {
             done,
             deleted,
             absent,
+            restored,
+            present,
             failed,
             unknown,
             unsent,

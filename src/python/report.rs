@@ -1,4 +1,4 @@
-//! `DeleteReport`: what became of every ID of a call, as Python sees it.
+//! `DeleteReport` and `RestoreReport`: what became of every ID of a call, as Python sees it.
 
 use std::{
     sync::{
@@ -9,18 +9,26 @@ use std::{
 };
 
 use pyo3::{
-    exceptions::{PyIndexError, PyTypeError, PyValueError},
+    exceptions::PyValueError,
     prelude::*,
-    types::{PyBytes, PyCapsule, PyList, PySlice, PyType},
+    types::{PyBytes, PyCapsule, PyType},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{errors, table};
+use super::{errors, sequence, table};
 use crate::{
     error::{Error, Status},
     ids::{ColumnBuilder, IdError, Target, Targets},
     report::{Ledger, Outcome, Report},
 };
+
+/// What a report holds, of a deletion or of a restoration.
+pub struct Inner {
+    counts: Counts,
+    failures: Arc<Rows>,
+    /// What ended the run before everything was attempted.
+    stopped_by: Option<Arc<Error>>,
+}
 
 /// What became of every ID of a call for many.
 ///
@@ -28,15 +36,39 @@ use crate::{
 /// Can be pickled. In a notebook it is a table. It exports what is not deleted as an Arrow stream,
 /// a row an ID: ``polars.DataFrame(report)``, ``pyarrow.table(report)``.
 #[pyclass(module = "clarifai_annotations", frozen)]
-pub struct DeleteReport {
-    counts: Counts,
-    failures: Arc<Rows>,
-    /// What ended the run before everything was attempted.
-    stopped_by: Option<Arc<Error>>,
+pub struct DeleteReport(Inner);
+
+/// What became of every annotation of a backup.
+///
+/// ``restored``, ``present``, ``failed``, ``unknown`` and ``unsent`` add up to ``requested``. Can be
+/// pickled. In a notebook it is a table. It exports what was not restored as an Arrow stream, a row
+/// an annotation.
+#[pyclass(module = "clarifai_annotations", frozen)]
+pub struct RestoreReport(Inner);
+
+/// Which of the two a report is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Of {
+    /// A deletion.
+    Deletion,
+    /// A restoration.
+    Restoration,
+}
+
+impl Of {
+    /// What an outcome is called.
+    fn name(self, outcome: Outcome) -> &'static str {
+        match (self, outcome) {
+            (Self::Restoration, Outcome::Deleted) => "restored",
+            (Self::Restoration, Outcome::Absent) => "present",
+            _ => outcome.name(),
+        }
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Counts {
+    of: Of,
     requested: usize,
     deleted: usize,
     absent: usize,
@@ -53,6 +85,7 @@ struct Counts {
 
 /// Every ID that is not deleted; made into objects only when they are looked at.
 pub struct Rows {
+    of: Of,
     targets: Arc<Targets>,
     report: Report,
     /// Where the caller's columns are gone (`pickle`): what position each failure had in them.
@@ -61,14 +94,38 @@ pub struct Rows {
 
 impl DeleteReport {
     pub fn new(targets: Arc<Targets>, report: Report, missing_ok: bool) -> Self {
+        Self(Inner::new(Of::Deletion, targets, report, missing_ok, 0))
+    }
+
+    /// The exception that this report calls for, if any.
+    pub fn exception(this: &Bound<'_, Self>) -> Option<PyErr> {
+        this.get().0.exception(this.as_any())
+    }
+}
+
+impl RestoreReport {
+    /// The report of a restoration, of a backup in which `superseded` rows are replaced by later ones.
+    pub fn new(targets: Arc<Targets>, report: Report, superseded: usize) -> Self {
+        Self(Inner::new(Of::Restoration, targets, report, true, superseded))
+    }
+
+    /// The exception that this report calls for, if any.
+    pub fn exception(this: &Bound<'_, Self>) -> Option<PyErr> {
+        this.get().0.exception(this.as_any())
+    }
+}
+
+impl Inner {
+    fn new(of: Of, targets: Arc<Targets>, report: Report, missing_ok: bool, superseded: usize) -> Self {
         let counts = Counts {
+            of,
             requested: report.requested(),
             deleted: report.count(Outcome::Deleted),
             absent: report.count(Outcome::Absent),
             failed: report.count(Outcome::Failed),
             unknown: report.count(Outcome::Unknown),
             unsent: report.count(Outcome::Unsent),
-            duplicates: targets.duplicates(),
+            duplicates: targets.duplicates() + superseded,
             requests: report.requests.sent,
             retries: report.requests.retries,
             throttled: report.requests.throttled,
@@ -76,35 +133,41 @@ impl DeleteReport {
             missing_ok,
         };
         let stopped_by = report.stopped_by().cloned();
-        Self { counts, failures: Arc::new(Rows { targets, report, positions: None }), stopped_by }
+        Self { counts, failures: Arc::new(Rows { of, targets, report, positions: None }), stopped_by }
     }
 
-    /// The exception that this report calls for, if any.
-    pub fn exception(this: &Bound<'_, Self>) -> Option<PyErr> {
-        let report = this.get();
-        if report.is_ok() {
+    fn exception(&self, report: &Bound<'_, PyAny>) -> Option<PyErr> {
+        if self.is_ok() {
             return None;
         }
-        if let Some(cause) = &report.stopped_by {
-            return Some(errors::stopped(this.py(), cause, &report.summary(), this));
+        let py = report.py();
+        if let Some(cause) = &self.stopped_by {
+            return Some(errors::stopped(py, cause, &self.summary(), report));
         }
-        let mut message = report.summary();
-        let first = (0..report.failures.len()).find(|&row| !report.is_fine(report.failures.outcome(row)));
-        if let Some(first) = first.map(|index| report.failures.failure(index)) {
+        let mut message = self.summary();
+        let first = (0..self.failures.len()).find(|&row| !self.is_fine(self.failures.outcome(row)));
+        if let Some(first) = first.map(|index| self.failures.failure(index)) {
             message += &format!(". First: {}", first.line());
         }
         message += ". See .report.failures";
-        Some(errors::deletion_error(this.py(), message, this))
+        Some(match self.counts.of {
+            Of::Deletion => errors::deletion_error(py, message, report),
+            Of::Restoration => errors::restore_error(py, message, report),
+        })
     }
 
     /// The counts in a sentence.
-    pub fn summary(&self) -> String {
-        let Counts { requested, absent, failed, unknown, unsent, .. } = self.counts;
+    fn summary(&self) -> String {
+        let Counts { of, requested, absent, failed, unknown, unsent, .. } = self.counts;
+        let (what, absent) = match of {
+            Of::Deletion => ("IDs were not deleted", absent),
+            Of::Restoration => ("annotations were not restored", 0),
+        };
         let counts = [("absent", absent), ("failed", failed), ("unknown", unknown), ("unsent", unsent)];
         let counts: Vec<_> =
             counts.iter().filter(|(_, n)| *n > 0).map(|(name, n)| format!("{n} {name}")).collect();
-        let not_deleted = absent + failed + unknown + unsent;
-        format!("{not_deleted} of {requested} IDs were not deleted ({})", counts.join(", "))
+        let not_done = absent + failed + unknown + unsent;
+        format!("{not_done} of {requested} {what} ({})", counts.join(", "))
     }
 
     fn is_fine(&self, outcome: Outcome) -> bool {
@@ -115,6 +178,46 @@ impl DeleteReport {
         let Counts { absent, failed, unknown, unsent, missing_ok, .. } = self.counts;
         failed + unknown + unsent == 0 && (absent == 0 || missing_ok)
     }
+
+    /// The counts by their names, as Python sees them.
+    fn named(&self) -> [(&'static str, String); 11] {
+        let Counts { of, requested, deleted, absent, failed, unknown, unsent, .. } = self.counts;
+        let Counts { duplicates, requests, retries, throttled, elapsed, .. } = self.counts;
+        [
+            ("requested", requested.to_string()),
+            (of.name(Outcome::Deleted), deleted.to_string()),
+            (of.name(Outcome::Absent), absent.to_string()),
+            ("failed", failed.to_string()),
+            ("unknown", unknown.to_string()),
+            ("unsent", unsent.to_string()),
+            ("duplicates", duplicates.to_string()),
+            ("requests", requests.to_string()),
+            ("retries", retries.to_string()),
+            ("throttled", throttled.to_string()),
+            ("elapsed", format!("{elapsed:.3}")),
+        ]
+    }
+
+    fn repr(&self, class: &str) -> String {
+        let counts = self.named().map(|(name, value)| format!("{name}={value}"));
+        format!("{class}({})", counts.join(", "))
+    }
+
+    fn html(&self) -> String {
+        let mut counts = self.named();
+        counts[10].1 = format!("{:.1} s", self.counts.elapsed);
+        table::html(&counts, &self.failures)
+    }
+
+    fn save(&self) -> PyResult<Vec<u8>> {
+        serde_json::to_vec(&Saved::from(self)).map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
+    fn load(saved: &[u8]) -> PyResult<Self> {
+        let saved: Saved =
+            serde_json::from_slice(saved).map_err(|error| PyValueError::new_err(error.to_string()))?;
+        saved.into_report().map_err(|error| PyValueError::new_err(error.to_string()))
+    }
 }
 
 #[pymethods]
@@ -122,111 +225,87 @@ impl DeleteReport {
     /// Different IDs that the call named: pairs, or inputs.
     #[getter]
     fn requested(&self) -> usize {
-        self.counts.requested
+        self.0.counts.requested
     }
 
     /// Confirmed by the service; or sent without a clear answer, and a list shows them gone.
     #[getter]
     fn deleted(&self) -> usize {
-        self.counts.deleted
+        self.0.counts.deleted
     }
 
-    /// The service refused the request, and a list shows that they are not there.
+    /// A list shows that they are not there; the service had refused the request, or it was not sent.
     #[getter]
     fn absent(&self) -> usize {
-        self.counts.absent
+        self.0.counts.absent
     }
 
-    /// There still, and the service refuses to delete them.
+    /// There still, and the service refuses to delete them; or to list them, where they are to be saved.
     #[getter]
     fn failed(&self) -> usize {
-        self.counts.failed
+        self.0.counts.failed
     }
 
     /// Sent, and what became of them could not be found out.
     #[getter]
     fn unknown(&self) -> usize {
-        self.counts.unknown
+        self.0.counts.unknown
     }
 
     /// Never sent: the run was stopped first.
     #[getter]
     fn unsent(&self) -> usize {
-        self.counts.unsent
+        self.0.counts.unsent
     }
 
     /// Mentions that repeat an earlier one. They were sent once and count once above.
     #[getter]
     fn duplicates(&self) -> usize {
-        self.counts.duplicates
+        self.0.counts.duplicates
     }
 
     /// Requests sent: deletions and lists, first attempts and later ones.
     #[getter]
     fn requests(&self) -> u64 {
-        self.counts.requests
+        self.0.counts.requests
     }
 
     /// Of these, the ones that repeat something that failed.
     #[getter]
     fn retries(&self) -> u64 {
-        self.counts.retries
+        self.0.counts.retries
     }
 
     /// Of these, the ones that the service answered with "too many requests".
     #[getter]
     fn throttled(&self) -> u64 {
-        self.counts.throttled
+        self.0.counts.throttled
     }
 
     /// Seconds that the run took.
     #[getter]
     fn elapsed(&self) -> f64 {
-        self.counts.elapsed
+        self.0.counts.elapsed
     }
 
     /// Whether everything is deleted; with ``missing_ok``, or absent.
     #[getter]
     fn ok(&self) -> bool {
-        self.is_ok()
+        self.0.is_ok()
     }
 
     /// Every ID that is not deleted, in the call's order.
     #[getter]
     fn failures(&self) -> Failures {
-        Failures(Arc::clone(&self.failures))
+        Failures(Arc::clone(&self.0.failures))
     }
 
     fn __repr__(&self) -> String {
-        let Counts { requested, deleted, absent, failed, unknown, unsent, .. } = self.counts;
-        let Counts { duplicates, requests, retries, throttled, elapsed, .. } = self.counts;
-        format!(
-            "DeleteReport(requested={requested}, deleted={deleted}, absent={absent}, failed={failed}, \
-             unknown={unknown}, unsent={unsent}, duplicates={duplicates}, requests={requests}, \
-             retries={retries}, throttled={throttled}, elapsed={elapsed:.3})"
-        )
+        self.0.repr("DeleteReport")
     }
 
     fn _repr_html_(&self) -> String {
-        let Counts { requested, deleted, absent, failed, unknown, unsent, .. } = self.counts;
-        let Counts { duplicates, requests, retries, throttled, elapsed, .. } = self.counts;
-        let counts = [requested, deleted, absent, failed, unknown, unsent, duplicates].map(|n| n.to_string());
-        let traffic = [requests, retries, throttled].map(|n| n.to_string());
-        let values = counts.into_iter().chain(traffic).chain([format!("{elapsed:.1} s")]);
-        let names = [
-            "requested",
-            "deleted",
-            "absent",
-            "failed",
-            "unknown",
-            "unsent",
-            "duplicates",
-            "requests",
-            "retries",
-            "throttled",
-            "elapsed",
-        ];
-        table::html(&names.into_iter().zip(values).collect::<Vec<_>>(), &self.failures)
+        self.0.html()
     }
 
     /// Export what is not deleted as an Arrow stream, a row an ID: for `polars.DataFrame`, `pyarrow.table`.
@@ -237,22 +316,129 @@ impl DeleteReport {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _ = requested_schema;
-        table::arrow_stream(py, Arc::clone(&self.failures))
+        table::failures_stream(py, Arc::clone(&self.0.failures))
     }
 
     fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
         let load = py.get_type::<Self>().getattr("_load")?;
-        let saved = serde_json::to_vec(&Saved::from(self));
-        let saved = saved.map_err(|error| PyValueError::new_err(error.to_string()))?;
-        Ok((load, (PyBytes::new(py, &saved),)))
+        Ok((load, (PyBytes::new(py, &self.0.save()?),)))
     }
 
     /// Makes a report again from what `pickle` kept of it.
     #[classmethod]
     fn _load(_class: &Bound<'_, PyType>, saved: &[u8]) -> PyResult<Self> {
-        let saved: Saved =
-            serde_json::from_slice(saved).map_err(|error| PyValueError::new_err(error.to_string()))?;
-        saved.into_report().map_err(|error| PyValueError::new_err(error.to_string()))
+        Inner::load(saved).map(Self)
+    }
+}
+
+#[pymethods]
+impl RestoreReport {
+    /// Different annotations that the backup holds, of this app and of the inputs that were named.
+    #[getter]
+    fn requested(&self) -> usize {
+        self.0.counts.requested
+    }
+
+    /// Posted: the service confirmed it, or a list shows them there.
+    #[getter]
+    fn restored(&self) -> usize {
+        self.0.counts.deleted
+    }
+
+    /// There already, and left alone.
+    #[getter]
+    fn present(&self) -> usize {
+        self.0.counts.absent
+    }
+
+    /// Not there, and the service refuses to take them.
+    #[getter]
+    fn failed(&self) -> usize {
+        self.0.counts.failed
+    }
+
+    /// Sent, and what became of them could not be found out.
+    #[getter]
+    fn unknown(&self) -> usize {
+        self.0.counts.unknown
+    }
+
+    /// Never sent: the run was stopped first.
+    #[getter]
+    fn unsent(&self) -> usize {
+        self.0.counts.unsent
+    }
+
+    /// Rows of the backup that a later one of the same annotation replaces.
+    #[getter]
+    fn duplicates(&self) -> usize {
+        self.0.counts.duplicates
+    }
+
+    /// Requests sent: posts and lists, first attempts and later ones.
+    #[getter]
+    fn requests(&self) -> u64 {
+        self.0.counts.requests
+    }
+
+    /// Of these, the ones that repeat something that failed.
+    #[getter]
+    fn retries(&self) -> u64 {
+        self.0.counts.retries
+    }
+
+    /// Of these, the ones that the service answered with "too many requests".
+    #[getter]
+    fn throttled(&self) -> u64 {
+        self.0.counts.throttled
+    }
+
+    /// Seconds that the run took.
+    #[getter]
+    fn elapsed(&self) -> f64 {
+        self.0.counts.elapsed
+    }
+
+    /// Whether everything is there: restored, or present.
+    #[getter]
+    fn ok(&self) -> bool {
+        self.0.is_ok()
+    }
+
+    /// Every ID that is not restored, in the call's order.
+    #[getter]
+    fn failures(&self) -> Failures {
+        Failures(Arc::clone(&self.0.failures))
+    }
+
+    fn __repr__(&self) -> String {
+        self.0.repr("RestoreReport")
+    }
+
+    fn _repr_html_(&self) -> String {
+        self.0.html()
+    }
+
+    /// Export what is not restored as an Arrow stream, a row an ID: for `polars.DataFrame`, `pyarrow.table`.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        table::failures_stream(py, Arc::clone(&self.0.failures))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let load = py.get_type::<Self>().getattr("_load")?;
+        Ok((load, (PyBytes::new(py, &self.0.save()?),)))
+    }
+
+    /// Makes a report again from what `pickle` kept of it.
+    #[classmethod]
+    fn _load(_class: &Bound<'_, PyType>, saved: &[u8]) -> PyResult<Self> {
+        Inner::load(saved).map(Self)
     }
 }
 
@@ -274,8 +460,8 @@ struct SavedFailure {
     error: Option<Error>,
 }
 
-impl From<&DeleteReport> for Saved {
-    fn from(report: &DeleteReport) -> Self {
+impl From<&Inner> for Saved {
+    fn from(report: &Inner) -> Self {
         let rows = &*report.failures;
         let failures = (0..rows.len()).map(|row| {
             let target = rows.target(row);
@@ -297,7 +483,7 @@ impl From<&DeleteReport> for Saved {
 }
 
 impl Saved {
-    fn into_report(self) -> Result<DeleteReport, IdError> {
+    fn into_report(self) -> Result<Inner, IdError> {
         let mut input_ids = ColumnBuilder::new("input_ids");
         let mut annotation_ids = ColumnBuilder::new("annotation_ids");
         let mut ledger = Ledger::new(self.failures.len());
@@ -317,8 +503,9 @@ impl Saved {
             Targets::inputs(input_ids.finish())?
         };
         let report = ledger.close(Duration::try_from_secs_f64(self.counts.elapsed).unwrap_or_default());
-        let failures = Arc::new(Rows { targets: Arc::new(targets), report, positions: Some(positions) });
-        Ok(DeleteReport { counts: self.counts, failures, stopped_by: self.stopped_by.map(Arc::new) })
+        let of = self.counts.of;
+        let failures = Arc::new(Rows { of, targets: Arc::new(targets), report, positions: Some(positions) });
+        Ok(Inner { counts: self.counts, failures, stopped_by: self.stopped_by.map(Arc::new) })
     }
 }
 
@@ -359,7 +546,7 @@ impl Rows {
             position,
             input_id: input_id.into(),
             annotation_id: annotation_id.map(Into::into),
-            outcome: self.outcome(row).name(),
+            outcome: self.of.name(self.outcome(row)),
             code,
             name,
             message,
@@ -378,22 +565,7 @@ impl Failures {
     }
 
     fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
-        let len = self.0.len() as isize;
-        if let Ok(slice) = index.cast::<PySlice>() {
-            let slice = slice.indices(len)?;
-            let indices = (0..slice.slicelength as isize).map(|n| (slice.start + n * slice.step) as usize);
-            return Ok(
-                PyList::new(py, indices.map(|index| self.0.failure(index)).collect::<Vec<_>>())?.into_any()
-            );
-        }
-        let Ok(index) = index.extract::<isize>() else {
-            return Err(PyTypeError::new_err("failures are indexed by integers or slices"));
-        };
-        let index = if index < 0 { index + len } else { index };
-        if !(0..len).contains(&index) {
-            return Err(PyIndexError::new_err("there are not so many failures"));
-        }
-        Ok(Bound::new(py, self.0.failure(index as usize))?.into_any())
+        sequence::get(py, index, self.0.len(), "failures", |index| self.0.failure(index))
     }
 
     fn __iter__(&self) -> FailureIterator {

@@ -3,7 +3,7 @@
 use std::{ffi::CStr, fmt::Write as _, ops::Range, sync::Arc};
 
 use arrow_array::{
-    ArrayRef, Int32Array, RecordBatch, RecordBatchIterator, StringArray, UInt32Array,
+    ArrayRef, Int32Array, RecordBatch, RecordBatchIterator, RecordBatchReader, StringArray, UInt32Array,
     ffi_stream::FFI_ArrowArrayStream,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema};
@@ -22,7 +22,7 @@ const SHOWN: usize = 20;
 ///
 /// pyo3-arrow could, too, and would bring every cast that Arrow knows for a schema that a consumer may request;
 /// the interface lets a producer answer in its own.
-pub fn arrow_stream(py: Python<'_>, rows: Arc<Rows>) -> PyResult<Bound<'_, PyCapsule>> {
+pub fn failures_stream(py: Python<'_>, rows: Arc<Rows>) -> PyResult<Bound<'_, PyCapsule>> {
     let fields = [
         ("position", DataType::UInt32, false),
         ("input_id", DataType::Utf8, false),
@@ -39,8 +39,15 @@ pub fn arrow_stream(py: Python<'_>, rows: Arc<Rows>) -> PyResult<Bound<'_, PyCap
     let of_batch = Arc::clone(&schema);
     let batches =
         starts.map(move |start| record_batch(&of_batch, &rows, start..rows.len().min(start + BATCH)));
-    let reader = RecordBatchIterator::new(batches, schema);
-    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(reader)), STREAM)
+    stream(py, RecordBatchIterator::new(batches, schema))
+}
+
+/// Exports record batches as an Arrow stream.
+pub fn stream(
+    py: Python<'_>,
+    batches: impl RecordBatchReader + Send + 'static,
+) -> PyResult<Bound<'_, PyCapsule>> {
+    PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(Box::new(batches)), STREAM)
 }
 
 fn record_batch(schema: &Arc<Schema>, rows: &Rows, range: Range<usize>) -> Result<RecordBatch, ArrowError> {
@@ -62,8 +69,8 @@ fn record_batch(schema: &Arc<Schema>, rows: &Rows, range: Range<usize>) -> Resul
     RecordBatch::try_new(Arc::clone(schema), columns)
 }
 
-/// A report in HTML: its counts, and the first of what is not deleted.
-pub fn html(counts: &[(&str, String)], rows: &Rows) -> String {
+/// Counts in HTML, side by side.
+pub fn counts(counts: &[(&str, String)]) -> String {
     let mut html = String::from("<table><thead><tr>");
     for (name, _) in counts {
         let _ = write!(html, "<th>{name}</th>");
@@ -72,7 +79,12 @@ pub fn html(counts: &[(&str, String)], rows: &Rows) -> String {
     for (_, value) in counts {
         let _ = write!(html, "<td>{value}</td>");
     }
-    html += "</tr></tbody></table>";
+    html + "</tr></tbody></table>"
+}
+
+/// A report in HTML: its counts, and the first of what is not deleted.
+pub fn html(named: &[(&str, String)], rows: &Rows) -> String {
+    let mut html = counts(named);
     if rows.len() == 0 {
         return html;
     }
@@ -97,6 +109,6 @@ pub fn html(counts: &[(&str, String)], rows: &Rows) -> String {
 }
 
 /// IDs and messages come from outside: none may be taken for markup.
-fn escaped(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

@@ -12,6 +12,7 @@ import pytest
 from clarifai_grpc.channel.clarifai_channel import ClarifaiChannel
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2, service_pb2_grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarifai_annotations.emulator import Emulator
 from official_client import METADATA
@@ -77,13 +78,30 @@ def ids(answer: Any) -> list[str]:
     return [it.id for it in answer.annotations if not it.input_level]
 
 
+def as_posted(served: Any) -> Any:
+    """An annotation without what the service sets itself, and must have set."""
+    assert served.created_at == served.modified_at != Timestamp()
+    served.ClearField("created_at")
+    served.ClearField("modified_at")
+    return served
+
+
 def test_what_is_posted_is_listed_and_got_unchanged(stub: Any) -> None:
     posted = [annotation("p", "a"), annotation("q", "b", task_id="t")]
     answer = stub.PostAnnotations(post(*posted), metadata=METADATA)
-    assert (answer.status.code, list(answer.annotations)) == (status_code_pb2.SUCCESS, posted)
-    assert list(stub.ListAnnotations(listing(ids=["a", "b"]), metadata=METADATA).annotations) == posted
+    assert answer.status.code == status_code_pb2.SUCCESS
+    assert [as_posted(it) for it in answer.annotations] == posted
+    listed = stub.ListAnnotations(listing(ids=["a", "b"]), metadata=METADATA).annotations
+    assert [as_posted(it) for it in listed] == posted
     request = service_pb2.GetAnnotationRequest(user_app_id=USER_APP, input_id="q", annotation_id="b")
-    assert stub.GetAnnotation(request, metadata=METADATA).annotation == posted[1]
+    assert as_posted(stub.GetAnnotation(request, metadata=METADATA).annotation) == posted[1]
+
+
+def test_when_an_annotation_was_made_is_for_the_service_to_say(stub: Any) -> None:
+    in_1970 = annotation("p", "a", created_at=Timestamp(seconds=1), modified_at=Timestamp(seconds=1))
+    [served] = stub.PostAnnotations(post(in_1970), metadata=METADATA).annotations
+    assert served.created_at.seconds > 1_700_000_000
+    assert as_posted(served) == annotation("p", "a")
 
 
 def test_fields_that_no_proto_names_survive_the_way_in_and_out(stub: Any) -> None:
@@ -91,7 +109,7 @@ def test_fields_that_no_proto_names_survive_the_way_in_and_out(stub: Any) -> Non
     with_more = resources_pb2.Annotation.FromString(known.SerializeToString() + b"\xfa\xff\x01\x04late")
     stub.PostAnnotations(post(with_more), metadata=METADATA)
     listed = stub.ListAnnotations(listing(input_ids=["p"], ids=["a"]), metadata=METADATA).annotations
-    assert listed[0].SerializeToString() == with_more.SerializeToString()
+    assert as_posted(listed[0]).SerializeToString() == with_more.SerializeToString()
 
 
 def test_an_annotation_posted_without_an_id_gets_one(stub: Any) -> None:

@@ -1,0 +1,184 @@
+//! The annotations of whole inputs, listed first and then deleted pair by pair: where a backup is kept, so that nothing
+//! goes that is not in it, and where there is a cap, so that nothing goes that was not counted.
+
+use std::{
+    collections::HashMap,
+    pin::{Pin, pin},
+    sync::Arc,
+};
+
+use futures_util::StreamExt as _;
+
+use super::{
+    call::Call,
+    dispatch::{Batch, Form, Run, Setback, departures},
+    lists::{Pages, Parts},
+    precautions::over_the_limit,
+    quota::Turn,
+};
+use crate::{
+    backup::Backup,
+    error::{Error, Kind},
+    ids::{ColumnBuilder, IdError, Targets},
+    report::Outcome,
+    wire::Listed,
+};
+
+/// What lists show of some inputs.
+#[derive(Default)]
+struct Found {
+    /// For each input of which anything was listed, the annotations that go: all but the input-level ones.
+    annotations: HashMap<u32, Vec<String>>,
+}
+
+/// Lists a batch of inputs, saves what is on them, and deletes that.
+pub(super) fn delete<'a>(
+    run: &'a Run<'_>,
+    batch: Batch,
+    turn: Turn,
+) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+    // Boxed: it runs the whole way of a deletion once more, for the pairs.
+    Box::pin(async move {
+        let under_way = run.backup.map(Backup::begin);
+        let parts = survey(run, batch, turn).await;
+        drop(under_way);
+        for (inputs, found) in parts {
+            delete_found(run, &inputs, &found, None).await;
+        }
+    })
+}
+
+/// Lists all inputs and, when no more than `most` annotations are on them, deletes these.
+pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Error> {
+    // What is counted is not saved yet: when it is deleted, it is listed again.
+    let counting = Run { backup: None, form: Form::Many, ..*run };
+    let counting = &counting;
+    let surveys = departures(run.client, run.call).map(|(batch, turn)| survey(counting, batch, turn));
+    let mut surveys = pin!(surveys.buffered(run.client.settings.limits.max_in_flight));
+    let (mut inputs, mut all, mut count) = (Vec::new(), Found::default(), 0);
+    while let Some(parts) = surveys.next().await {
+        for (ids, found) in parts {
+            count += found.annotations.values().map(Vec::len).sum::<usize>();
+            if count > most {
+                return Err(over_the_limit(
+                    &format!("more than {most} annotations are on these inputs"),
+                    most,
+                ));
+            }
+            inputs.extend(ids);
+            all.annotations.extend(found.annotations);
+        }
+    }
+    delete_found(run, &inputs, &all, run.backup).await;
+    Ok(())
+}
+
+/// What is on the inputs of a batch: saved, if there is a backup. Inputs of which that cannot be found out are
+/// settled and left out.
+async fn survey(run: &Run<'_>, batch: Batch, turn: Turn) -> Vec<(Vec<u32>, Found)> {
+    let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
+    while let Some((inputs, turn)) = parts.next(run).await {
+        match all_pages(run, &inputs, turn).await {
+            Ok(found) => surveyed.push((inputs, found)),
+            Err(setback) => match parts.failed(inputs, setback) {
+                // An input that is not there has nothing on it.
+                Some((inputs, error)) if is_no_input(&error) => {
+                    run.call.settle(&inputs, Outcome::Absent, Some(&error));
+                }
+                Some((inputs, error)) => run.cannot_look(&inputs, &error, batch.in_doubt),
+                None => {}
+            },
+        }
+    }
+    surveyed
+}
+
+/// INPUT_DOES_NOT_EXIST. Others of its kind may be about the app.
+pub(super) fn is_no_input(error: &Error) -> bool {
+    matches!(error, Error::Api(status) if status.kind() == Kind::NotFound && status.code == 30102)
+}
+
+async fn all_pages(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Found, Setback> {
+    let targets = run.call.targets();
+    let places: HashMap<_, _> = ids.iter().map(|&id| (targets.get(id as usize).input_id, id)).collect();
+    let (mut found, mut pages) = (Found::default(), Pages::new(ids, turn));
+    while let Some(page) = pages.next(run).await? {
+        let (own, others): (Vec<Listed>, Vec<Listed>) =
+            page.into_iter().partition(|listed| listed.annotation.input_level);
+        for (listed, goes) in own.iter().map(|it| (it, false)).chain(others.iter().map(|it| (it, true))) {
+            if let Some(&input) = places.get(listed.annotation.input_id.as_str()) {
+                let annotations = found.annotations.entry(input).or_default();
+                annotations.extend(goes.then(|| listed.annotation.id.clone()));
+            }
+        }
+        run.save(others).await?;
+    }
+    Ok(found)
+}
+
+/// Deletes what was found on some inputs, pair by pair, and settles the inputs.
+async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Option<&Backup>) {
+    let is_known = |id: &u32| found.annotations.contains_key(id);
+    let (known, missing): (Vec<u32>, Vec<u32>) = inputs.iter().partition(|id| is_known(id));
+    // Every input has at least an annotation of its own level.
+    run.call.settle(&missing, Outcome::Absent, None);
+    let (bare, busy): (Vec<u32>, Vec<u32>) = known.iter().partition(|id| found.annotations[id].is_empty());
+    run.call.settle(&bare, Outcome::Deleted, None);
+    if busy.is_empty() {
+        return;
+    }
+    let targets = match pairs(run, &busy, found) {
+        Ok(targets) => targets,
+        Err(error) => {
+            let error =
+                run.client.channel.unreadable(&format!("a list named something that is no ID: {error}"));
+            return run.call.settle(&busy, Outcome::Unsent, Some(&Arc::new(error)));
+        }
+    };
+    if run.call.about_to_send(&busy).await.is_err() {
+        return;
+    }
+    run.ledger().settle(&busy, Outcome::Unknown, None);
+    let part = Call::part_of(run.call, targets);
+    Run { call: &part, form: Form::Many, backup, ..*run }.all().await;
+    run.call.add(&part);
+    settle_by_pairs(run, &busy, &part);
+}
+
+fn pairs(run: &Run<'_>, inputs: &[u32], found: &Found) -> Result<Targets, IdError> {
+    let [mut input_ids, mut annotation_ids] = ["input_ids", "annotation_ids"].map(ColumnBuilder::new);
+    for id in inputs {
+        for annotation_id in &found.annotations[id] {
+            input_ids.push(run.call.targets().get(*id as usize).input_id)?;
+            annotation_ids.push(annotation_id)?;
+        }
+    }
+    Targets::pairs(input_ids.finish(), annotation_ids.finish())
+}
+
+/// An input is deleted when each of its pairs is gone.
+fn settle_by_pairs(run: &Run<'_>, inputs: &[u32], part: &Call) {
+    let places: HashMap<_, _> =
+        inputs.iter().map(|&id| (run.call.targets().get(id as usize).input_id, id)).collect();
+    let mut by_input: HashMap<u32, Vec<u32>> = HashMap::new();
+    for pair in 0..part.targets().len() {
+        let input = places[part.targets().get(pair).input_id];
+        by_input.entry(input).or_default().push(pair as u32);
+    }
+    for (input, pairs) in by_input {
+        let ledger = part.ledger();
+        let with = |outcome: Outcome| pairs.iter().copied().find(|&pair| ledger.outcome(pair) == outcome);
+        let any_gone = with(Outcome::Deleted).is_some();
+        let (outcome, pair) = match (with(Outcome::Unknown), with(Outcome::Failed), with(Outcome::Unsent)) {
+            (Some(pair), ..) => (Outcome::Unknown, pair),
+            (_, Some(pair), _) => (Outcome::Failed, pair),
+            // Some went, and the run was stopped before the others.
+            (_, _, Some(pair)) if any_gone => (Outcome::Unknown, pair),
+            (_, _, Some(pair)) => (Outcome::Unsent, pair),
+            _ => (Outcome::Deleted, pairs[0]),
+        };
+        let error = (outcome != Outcome::Deleted).then(|| ledger.error(pair).cloned()).flatten();
+        drop(ledger);
+        run.call.settle(&[input], outcome, error.as_ref());
+    }
+}

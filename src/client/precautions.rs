@@ -1,0 +1,53 @@
+//! What a caller does against deleting the wrong thing, made ready before anything is sent.
+
+use tokio::task;
+
+use super::{Client, call::Call};
+use crate::{
+    backup::Backup,
+    error::Error,
+    journal::{Heading, Journal},
+};
+
+/// Holds a call against its cap, and opens its journal and its backup.
+pub(super) async fn open(client: &Client, call: &Call) -> Result<Option<Backup>, Error> {
+    let precautions = call.precautions().clone();
+    let targets = call.targets();
+    if let Some(most) = precautions.max_deletions
+        && targets.are_pairs()
+        && targets.len() > most
+    {
+        return Err(over_the_limit(&format!("the call names {} annotations", targets.len()), most));
+    }
+    if let Some(place) = precautions.journal {
+        let (targets, settings) = (targets.clone(), client.settings.clone());
+        let journal = move || {
+            let operation =
+                if targets.are_pairs() { "delete_annotations" } else { "delete_input_annotations" };
+            let heading = Heading {
+                operation,
+                user_id: &settings.user_id,
+                app_id: &settings.app_id,
+                base_url: &settings.base_url,
+            };
+            Journal::open(&place, &heading, &targets)
+        };
+        let (journal, past) = blocking(journal).await?;
+        call.keep_journal(journal, past);
+    }
+    let Some(path) = precautions.backup else { return Ok(None) };
+    let settings = client.settings.clone();
+    blocking(move || Backup::open(&path, &settings.user_id, &settings.app_id)).await.map(Some)
+}
+
+/// More would be deleted than the caller allows.
+pub(super) fn over_the_limit(found: &str, most: usize) -> Error {
+    Error::Limit { message: format!("{found}, and max_deletions is {most}. Nothing was deleted") }
+}
+
+/// Work that waits for a disk, away from the network.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::Ended { how: "abandoned".into() }))
+}

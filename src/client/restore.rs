@@ -1,0 +1,113 @@
+//! Deletions taken back: annotations of a backup posted again, save those that are there.
+
+use std::{
+    collections::{HashMap, HashSet},
+    iter::zip,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tokio::{sync::mpsc, task};
+
+use super::{
+    Client,
+    call::Call,
+    dispatch::{Form, Run, departures, log_summary},
+    lists::{self, Parts},
+    precautions,
+    quota::Turn,
+};
+use crate::{
+    backup::Copies,
+    error::Error,
+    report::{Outcome, Report},
+    wire::{SET_BY_SERVICE, without_fields},
+};
+
+/// Batches that are read ahead.
+const READ_AHEAD: usize = 4;
+
+/// Posts what a backup holds of the client's app. Tells too how many of its rows a later one replaces.
+pub(super) async fn run(
+    client: &Client,
+    call: &Call,
+    backup: PathBuf,
+    input_ids: Option<HashSet<String>>,
+) -> Result<(Report, usize), Error> {
+    let settings = Arc::clone(&client.settings);
+    let find = move || Copies::find(&backup, &settings.user_id, &settings.app_id, input_ids.as_ref());
+    let copies = precautions::blocking(find).await?;
+    let superseded = copies.superseded;
+    call.name(Arc::clone(&copies.targets));
+    let limits = &client.settings.limits;
+    let mut messages = read(copies, limits.batch_size);
+    let messages = stream::poll_fn(|context| messages.poll_recv(context));
+    let all = departures(client, call).zip(messages);
+    let all = all.for_each_concurrent(limits.max_in_flight, |((batch, turn), messages)| async {
+        match messages {
+            Ok(messages) => {
+                let annotations = zip(batch.ids.iter().copied(), messages).collect();
+                let run = Run { client, call, form: Form::Post(annotations), backup: None };
+                post_missing(&run, batch.ids, turn).await;
+            }
+            Err(error) => call.stop(Arc::new(error)),
+        }
+    });
+    call.drive(all).await;
+    let report = call.close();
+    log_summary(&report);
+    Ok((report, superseded))
+}
+
+/// Reads annotations on a thread that may wait for a disk, a batch at a time, in their order.
+fn read(copies: Copies, batch_size: usize) -> mpsc::Receiver<Result<Vec<Bytes>, Error>> {
+    let (sender, messages) = mpsc::channel(READ_AHEAD);
+    task::spawn_blocking(move || {
+        let mut all = match copies.messages() {
+            Ok(all) => all.peekable(),
+            Err(error) => return drop(sender.blocking_send(Err(error))),
+        };
+        while all.peek().is_some() {
+            let batch = all.by_ref().take(batch_size).map(|message| postable(&message?)).collect();
+            // When nobody reads any more, the run was stopped.
+            if sender.blocking_send(batch).is_err() {
+                break;
+            }
+        }
+    });
+    messages
+}
+
+/// An annotation as it may be posted: without what the service sets itself.
+fn postable(message: &Bytes) -> Result<Bytes, Error> {
+    without_fields(message, &SET_BY_SERVICE).map_err(|error| Error::Backup {
+        message: format!("the backup holds something that is no annotation: {error}"),
+    })
+}
+
+/// Posts those of a batch that are not there.
+async fn post_missing(run: &Run<'_>, ids: Vec<u32>, turn: Turn) {
+    let (mut missing, mut parts) = (Vec::new(), Parts::new(ids, turn));
+    while let Some((ids, turn)) = parts.next(run).await {
+        match lists::pairs(run, &ids, turn).await {
+            Ok(listed) => {
+                let there: HashMap<u32, _> = listed.into_iter().collect();
+                let (present, rest): (Vec<u32>, Vec<u32>) = ids.iter().partition(|id| there.contains_key(id));
+                run.call.settle(&present, Outcome::Absent, None);
+                missing.extend(rest);
+            }
+            Err(setback) => {
+                if let Some((ids, error)) = parts.failed(ids, setback) {
+                    run.cannot_look(&ids, &error, false);
+                }
+            }
+        }
+    }
+    if !missing.is_empty()
+        && let Ok(turn) = run.turn().await
+    {
+        run.carry_out(missing, turn).await;
+    }
+}

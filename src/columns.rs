@@ -1,0 +1,170 @@
+//! Columns of texts or bytes out of a Parquet file, a few thousand rows at a time.
+
+use std::{fs::File, io, io::BufReader, path::Path};
+
+use bytes::Bytes;
+use parquet::{
+    basic::{ConvertedType, LogicalType, Type as PhysicalType},
+    column::reader::{ColumnReader, ColumnReaderImpl, get_typed_column_reader},
+    data_type::{ByteArray, ByteArrayType},
+    errors::ParquetError,
+    file::{
+        reader::{ChunkReader, FileReader as _, Length},
+        serialized_reader::SerializedFileReader,
+    },
+    schema::types::SchemaDescriptor,
+};
+
+/// Rows of one read.
+const ROWS: usize = 8192;
+
+/// Why columns cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ColumnsError {
+    /// The file cannot be opened.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It is not what it should be.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl From<ParquetError> for ColumnsError {
+    fn from(error: ParquetError) -> Self {
+        Self::Invalid(error.to_string().trim_start_matches("Parquet error: ").into())
+    }
+}
+
+/// A file of which no more than `len` bytes count.
+pub struct Prefix {
+    /// The file.
+    pub file: File,
+    /// How much of it counts.
+    pub len: u64,
+}
+
+impl Length for Prefix {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Prefix {
+    type T = BufReader<File>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        self.file.get_read(start)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        self.file.get_bytes(start, length)
+    }
+}
+
+/// Reads some columns of a Parquet file in step.
+pub struct Columns {
+    reader: SerializedFileReader<Prefix>,
+    columns: Vec<usize>,
+    next_group: usize,
+    group: Vec<ColumnReaderImpl<ByteArrayType>>,
+    left_in_group: usize,
+}
+
+/// One row: the value of each column, `None` for a null.
+pub type Row = Vec<Option<Bytes>>;
+
+impl Columns {
+    /// Opens a file of any program's.
+    ///
+    /// # Errors
+    /// [`ColumnsError`] when it cannot be opened, is no Parquet file, or has no such column of strings.
+    pub fn open(path: &Path, names: &[impl AsRef<str>]) -> Result<Self, ColumnsError> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        let reader = SerializedFileReader::new(Prefix { file, len })?;
+        let schema = reader.metadata().file_metadata().schema_descr();
+        for name in names {
+            let column = column(schema, name.as_ref())?;
+            if !is_text(schema, column) {
+                let text = format!("column {:?} is not of strings: cast it first", name.as_ref());
+                return Err(ColumnsError::Invalid(text));
+            }
+        }
+        Self::new(reader, names)
+    }
+
+    /// Reads columns of strings or bytes.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Invalid`] when there is no such column.
+    pub fn new(
+        reader: SerializedFileReader<Prefix>,
+        names: &[impl AsRef<str>],
+    ) -> Result<Self, ColumnsError> {
+        let schema = reader.metadata().file_metadata().schema_descr();
+        let columns = names.iter().map(|name| column(schema, name.as_ref())).collect::<Result<_, _>>()?;
+        Ok(Self { reader, columns, next_group: 0, group: Vec::new(), left_in_group: 0 })
+    }
+
+    /// The next rows; none at the end.
+    ///
+    /// # Errors
+    /// [`ColumnsError::Invalid`] when the file is damaged.
+    pub fn next_rows(&mut self) -> Result<Vec<Row>, ColumnsError> {
+        while self.left_in_group == 0 {
+            if self.next_group == self.reader.num_row_groups() {
+                return Ok(Vec::new());
+            }
+            let group = self.reader.get_row_group(self.next_group)?;
+            self.next_group += 1;
+            self.left_in_group = group.metadata().num_rows() as usize;
+            let readers = self.columns.iter().map(|&column| group.get_column_reader(column));
+            let readers = readers.collect::<Result<Vec<ColumnReader>, _>>()?;
+            self.group = readers.into_iter().map(get_typed_column_reader::<ByteArrayType>).collect();
+        }
+        let count = self.left_in_group.min(ROWS);
+        let mut rows = vec![Row::with_capacity(self.columns.len()); count];
+        for (reader, &column) in self.group.iter_mut().zip(&self.columns) {
+            let schema = self.reader.metadata().file_metadata().schema_descr();
+            let nullable = schema.column(column).max_def_level() > 0;
+            let (mut levels, mut values) = (Vec::new(), Vec::<ByteArray>::new());
+            let (read, ..) =
+                reader.read_records(count, nullable.then_some(&mut levels), None, &mut values)?;
+            if read < count {
+                return Err(ColumnsError::Invalid("a row group has fewer rows than it says".into()));
+            }
+            let mut values = values.into_iter();
+            for (place, row) in rows.iter_mut().enumerate() {
+                let is_there = levels.get(place).is_none_or(|&level| level > 0);
+                row.push(if is_there {
+                    values.next().map(|value| value.data().to_vec().into())
+                } else {
+                    None
+                });
+            }
+        }
+        self.left_in_group -= count;
+        Ok(rows)
+    }
+}
+
+fn column(schema: &SchemaDescriptor, name: &str) -> Result<usize, ColumnsError> {
+    let columns = schema.columns();
+    let Some(place) = columns.iter().position(|it| it.path().parts() == [name]) else {
+        let names: Vec<_> = columns.iter().map(|it| it.path().string()).collect();
+        let text = format!("there is no column {name:?}; there are {}", names.join(", "));
+        return Err(ColumnsError::Invalid(text));
+    };
+    let found = &columns[place];
+    if found.physical_type() != PhysicalType::BYTE_ARRAY || found.max_rep_level() > 0 {
+        let text = format!("column {name:?} is not of strings: cast it first");
+        return Err(ColumnsError::Invalid(text));
+    }
+    Ok(place)
+}
+
+fn is_text(schema: &SchemaDescriptor, column: usize) -> bool {
+    let column = schema.column(column);
+    matches!(column.logical_type_ref(), Some(LogicalType::String | LogicalType::Enum))
+        || matches!(column.converted_type(), ConvertedType::UTF8 | ConvertedType::ENUM)
+}

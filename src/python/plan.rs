@@ -1,0 +1,569 @@
+//! `plan_deletion`, `plan_input_deletion` and `DeletionPlan`: what a deletion would do.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use arrow_array::{
+    Array as _, BooleanArray, RecordBatch, RecordBatchIterator, StringArray, TimestampMicrosecondArray,
+    cast::AsArray as _, types::Int32Type, types::TimestampMicrosecondType,
+};
+use pyo3::{
+    prelude::*,
+    types::{PyCapsule, PyDict},
+};
+
+use super::{
+    client::{JournalPlace, Options, PyClient, client_or_shared, delete_many, precautions, timeout_of},
+    columns, errors,
+    progress::Watcher,
+    report::Of,
+    sequence, table,
+    wait::Wait,
+};
+use crate::{
+    client::{Call, Client},
+    ids::{IdError, Targets},
+    plan::{Action, Plan},
+};
+
+/// Rows that a notebook shows.
+const SHOWN: usize = 20;
+
+/// Look up what a deletion of these pairs would do. Nothing is deleted.
+///
+/// It takes one list request for 128 pairs, at the pace of the quota.
+///
+/// Args:
+///     input_ids: IDs of the inputs, as in `delete_annotations`.
+///     annotation_ids: IDs of the annotations, as many, in the same order.
+///     progress: ``True`` for a bar, or a callable that takes a `Progress`.
+///     timeout: Seconds for the whole call; ``None`` for no limit.
+///     client: The client to use; ``None`` for the one that the functions share.
+///
+/// Returns:
+///     What would go, what is not there, and what would be spared because it is input-level. Its
+///     `DeletionPlan.execute` deletes exactly that.
+///
+/// Raises:
+///     IdError: The columns differ in length, or an ID is empty, blank or missing. Nothing was sent.
+///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
+///     ConfigurationError: A setting is missing. Nothing was sent.
+///     AuthenticationError: The service does not accept the credential.
+///     PermissionDeniedError: The credential may not list here.
+///     NotFoundError: The user or the app is not there.
+///     ThrottledError: Too many requests, at every attempt.
+///     ApiError: The service refused for another reason.
+///     TransportError: The service was not reached, or the connection broke.
+///     DeadlineError: ``timeout`` is over.
+///
+/// Example:
+///     >>> plan = plan_deletion(["photo-1", "photo-2"], ["box-7", "box-9"])
+///     >>> report = plan.execute(backup="doubtful.parquet")
+#[pyfunction]
+#[pyo3(signature = (input_ids, annotation_ids, *, progress=None, timeout=None, client=None),
+    text_signature = "(input_ids, annotation_ids, *, progress=False, timeout=None, client=None)")]
+pub fn plan_deletion<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    annotation_ids: &Bound<'py, PyAny>,
+    progress: Option<&Bound<'py, PyAny>>,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    of_pairs(&client, input_ids, annotation_ids, progress, timeout, Wait::Blocking)
+}
+
+/// Look up what a deletion of these pairs would do; the awaitable twin of `plan_deletion`.
+///
+/// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+/// come from the ``await``. Call it where an event loop runs.
+///
+/// Example:
+///     >>> plan = await plan_deletion_async(["photo-1"], ["box-7"])
+#[pyfunction]
+#[pyo3(signature = (input_ids, annotation_ids, *, progress=None, timeout=None, client=None),
+    text_signature = "(input_ids, annotation_ids, *, progress=False, timeout=None, client=None)")]
+pub fn plan_deletion_async<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    annotation_ids: &Bound<'py, PyAny>,
+    progress: Option<&Bound<'py, PyAny>>,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    of_pairs(&client, input_ids, annotation_ids, progress, timeout, Wait::Awaited)
+}
+
+/// Look up what a deletion of all annotations of these inputs would do. Nothing is deleted.
+///
+/// It takes one list request for 128 inputs and 1,000 annotations, at the pace of the quota.
+///
+/// Args:
+///     input_ids: IDs of the inputs, as in `delete_input_annotations`.
+///     max_deletions: The most annotations that may go: the plan stops when it has found more.
+///         ``None`` for no limit.
+///     progress: ``True`` for a bar, or a callable that takes a `Progress`.
+///     timeout: Seconds for the whole call; ``None`` for no limit.
+///     client: The client to use; ``None`` for the one that the functions share.
+///
+/// Returns:
+///     What would go, which inputs have nothing, and which annotations would be spared because they
+///     are input-level. Its `DeletionPlan.execute` deletes exactly that, pair by pair: annotations
+///     that came after the plan are spared.
+///
+/// Raises:
+///     IdError: An ID is empty, blank or missing. Nothing was sent.
+///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
+///     ConfigurationError: A setting is missing. Nothing was sent.
+///     DeletionLimitError: More than ``max_deletions`` would go.
+///     AuthenticationError: The service does not accept the credential.
+///     PermissionDeniedError: The credential may not list here.
+///     NotFoundError: The user or the app is not there.
+///     ThrottledError: Too many requests, at every attempt.
+///     ApiError: The service refused for another reason.
+///     TransportError: The service was not reached, or the connection broke.
+///     DeadlineError: ``timeout`` is over.
+///
+/// Example:
+///     >>> plan = plan_input_deletion(["photo-1", "photo-2"], max_deletions=1000)
+///     >>> plan.deletions
+///     12
+#[pyfunction]
+#[pyo3(signature = (input_ids, *, max_deletions=None, progress=None, timeout=None, client=None),
+    text_signature = "(input_ids, *, max_deletions=None, progress=False, timeout=None, client=None)")]
+pub fn plan_input_deletion<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    max_deletions: Option<i64>,
+    progress: Option<&Bound<'py, PyAny>>,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    of_inputs(&client, input_ids, max_deletions, progress, timeout, Wait::Blocking)
+}
+
+/// Look up what a deletion by inputs would do; the awaitable twin of `plan_input_deletion`.
+///
+/// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
+/// come from the ``await``. Call it where an event loop runs.
+///
+/// Example:
+///     >>> plan = await plan_input_deletion_async(["photo-1"])
+#[pyfunction]
+#[pyo3(signature = (input_ids, *, max_deletions=None, progress=None, timeout=None, client=None),
+    text_signature = "(input_ids, *, max_deletions=None, progress=False, timeout=None, client=None)")]
+pub fn plan_input_deletion_async<'py>(
+    input_ids: &Bound<'py, PyAny>,
+    max_deletions: Option<i64>,
+    progress: Option<&Bound<'py, PyAny>>,
+    timeout: Option<f64>,
+    client: Option<&Bound<'py, PyClient>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let client = client_or_shared(input_ids.py(), client)?;
+    of_inputs(&client, input_ids, max_deletions, progress, timeout, Wait::Awaited)
+}
+
+pub fn of_pairs<'py>(
+    client: &Client,
+    input_ids: &Bound<'py, PyAny>,
+    annotation_ids: &Bound<'py, PyAny>,
+    progress: Option<&Bound<'py, PyAny>>,
+    timeout: Option<f64>,
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = input_ids.py();
+    let input_ids = columns::column("input_ids", input_ids)?;
+    let annotation_ids = columns::column("annotation_ids", annotation_ids)?;
+    plan(py, client, Targets::pairs(input_ids, annotation_ids), None, (progress, timeout), wait)
+}
+
+pub fn of_inputs<'py>(
+    client: &Client,
+    input_ids: &Bound<'py, PyAny>,
+    max_deletions: Option<i64>,
+    progress: Option<&Bound<'py, PyAny>>,
+    timeout: Option<f64>,
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = input_ids.py();
+    let targets = Targets::inputs(columns::column("input_ids", input_ids)?);
+    plan(py, client, targets, max_deletions, (progress, timeout), wait)
+}
+
+fn plan<'py>(
+    py: Python<'py>,
+    client: &Client,
+    targets: Result<Targets, IdError>,
+    max_deletions: Option<i64>,
+    (progress, timeout): (Option<&Bound<'py, PyAny>>, Option<f64>),
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let targets = targets.map_err(|error| errors::id_error(py, &error))?;
+    let precautions = precautions(None, None, max_deletions)?;
+    let call = Arc::new(Call::new(targets, timeout_of(timeout)?).with(precautions));
+    let watcher = progress.map(|it| Watcher::new(it, &call, Of::Deletion)).transpose()?.flatten();
+    let (client, under_way) = (client.clone(), Arc::clone(&call));
+    let work = async move {
+        let plan = client.plan(&under_way).await;
+        move |py: Python<'_>| {
+            let plan = Arc::new(plan.map_err(|error| errors::plain(py, &error))?);
+            Ok(Bound::new(py, DeletionPlan { plan, client })?.into_any().unbind())
+        }
+    };
+    wait.on(py, call, watcher, work)
+}
+
+/// What a deletion would do, as lists told it. Nothing is deleted until `execute`.
+///
+/// In a notebook it is a table. It exports all its rows as an Arrow stream: ``polars.DataFrame(plan)``,
+/// ``pyarrow.table(plan)``.
+#[pyclass(module = "clarifai_annotations", frozen)]
+pub struct DeletionPlan {
+    plan: Arc<Plan>,
+    client: Client,
+}
+
+#[pymethods]
+impl DeletionPlan {
+    /// Owner of the app.
+    #[getter]
+    fn user_id(&self) -> &str {
+        &self.client.settings().user_id
+    }
+
+    /// The app whose annotations these are.
+    #[getter]
+    fn app_id(&self) -> &str {
+        &self.client.settings().app_id
+    }
+
+    /// Different IDs that the call named: pairs, or inputs.
+    #[getter]
+    fn requested(&self) -> usize {
+        self.plan.requested
+    }
+
+    /// Annotations that would go.
+    #[getter]
+    fn deletions(&self) -> usize {
+        self.plan.count(Action::Delete)
+    }
+
+    /// IDs of which nothing is there: pairs, or inputs.
+    #[getter]
+    fn absent(&self) -> usize {
+        self.plan.count(Action::Absent)
+    }
+
+    /// Annotations that are there and would stay, because they are input-level.
+    #[getter]
+    fn spared(&self) -> usize {
+        self.plan.count(Action::Spare)
+    }
+
+    /// Mentions that repeat an earlier one.
+    #[getter]
+    fn duplicates(&self) -> usize {
+        self.plan.duplicates
+    }
+
+    /// List requests that it took.
+    #[getter]
+    fn requests(&self) -> u64 {
+        self.plan.requests
+    }
+
+    /// Seconds that it took.
+    #[getter]
+    fn elapsed(&self) -> f64 {
+        self.plan.elapsed.as_secs_f64()
+    }
+
+    /// Every annotation that was found, and every ID of which nothing was, in the call's order.
+    #[getter]
+    fn annotations(&self) -> PlannedAnnotations {
+        PlannedAnnotations(Rows::new(&self.plan))
+    }
+
+    /// Delete what the plan lists for deletion, pair by pair, and nothing else.
+    ///
+    /// Parameters, result and errors are those of `delete_annotations`; the client is that of the plan.
+    #[pyo3(signature = (*, missing_ok=false, on_failure="raise", progress=None, timeout=None, backup=None,
+        journal=None, max_deletions=None),
+        text_signature = "($self, *, missing_ok=False, on_failure='raise', progress=False, timeout=None, \
+            backup=None, journal=None, max_deletions=None)")]
+    #[allow(clippy::too_many_arguments)]
+    fn execute<'py>(
+        &self,
+        py: Python<'py>,
+        missing_ok: bool,
+        on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+        backup: Option<PathBuf>,
+        journal: Option<JournalPlace>,
+        max_deletions: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let precautions = precautions(backup, journal, max_deletions)?;
+        let options = Options { missing_ok, on_failure, progress, timeout, precautions };
+        delete_many(py, &self.client, self.plan.targets(), options, Wait::Blocking)
+    }
+
+    /// Delete what the plan lists for deletion; the awaitable twin of `execute`.
+    #[pyo3(signature = (*, missing_ok=false, on_failure="raise", progress=None, timeout=None, backup=None,
+        journal=None, max_deletions=None),
+        text_signature = "($self, *, missing_ok=False, on_failure='raise', progress=False, timeout=None, \
+            backup=None, journal=None, max_deletions=None)")]
+    #[allow(clippy::too_many_arguments)]
+    fn execute_async<'py>(
+        &self,
+        py: Python<'py>,
+        missing_ok: bool,
+        on_failure: &str,
+        progress: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+        backup: Option<PathBuf>,
+        journal: Option<JournalPlace>,
+        max_deletions: Option<i64>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let precautions = precautions(backup, journal, max_deletions)?;
+        let options = Options { missing_ok, on_failure, progress, timeout, precautions };
+        delete_many(py, &self.client, self.plan.targets(), options, Wait::Awaited)
+    }
+
+    fn __repr__(&self) -> String {
+        let named = self.counts().map(|(name, value)| format!("{name}={value}"));
+        format!(
+            "DeletionPlan(user_id={:?}, app_id={:?}, {})",
+            self.user_id(),
+            self.app_id(),
+            named.join(", ")
+        )
+    }
+
+    fn _repr_html_(&self) -> String {
+        html(&self.counts(), &Rows::new(&self.plan))
+    }
+
+    /// Export all rows as an Arrow stream.
+    ///
+    /// Its columns: ``action``, ``input_id``, ``annotation_id``, ``creator``, ``status``, ``created_at``,
+    /// ``made_by_model``.
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        let batch: RecordBatch = self.plan.table.clone();
+        let schema = batch.schema();
+        table::stream(py, RecordBatchIterator::new([Ok(batch)], schema))
+    }
+}
+
+impl DeletionPlan {
+    fn counts(&self) -> [(&'static str, String); 6] {
+        [
+            ("requested", self.requested().to_string()),
+            ("deletions", self.deletions().to_string()),
+            ("absent", self.absent().to_string()),
+            ("spared", self.spared().to_string()),
+            ("duplicates", self.duplicates().to_string()),
+            ("requests", self.requests().to_string()),
+        ]
+    }
+}
+
+/// The columns of a plan.
+#[derive(Clone)]
+struct Rows {
+    table: RecordBatch,
+}
+
+impl Rows {
+    fn new(plan: &Plan) -> Self {
+        Self { table: plan.table.clone() }
+    }
+
+    fn len(&self) -> usize {
+        self.table.num_rows()
+    }
+
+    fn text(&self, column: usize, row: usize) -> Option<&str> {
+        let texts: &StringArray = self.table.column(column).as_string();
+        texts.is_valid(row).then(|| texts.value(row))
+    }
+
+    fn repeated_text(&self, column: usize, row: usize) -> Option<&str> {
+        let texts = self.table.column(column).as_dictionary::<Int32Type>();
+        let values: &StringArray = texts.values().as_string();
+        texts.key(row).map(|key| values.value(key))
+    }
+
+    fn get(&self, row: usize) -> PlannedAnnotation {
+        let created_at: &TimestampMicrosecondArray =
+            self.table.column(5).as_primitive::<TimestampMicrosecondType>();
+        let made_by_model: &BooleanArray = self.table.column(6).as_boolean();
+        PlannedAnnotation {
+            action: self.repeated_text(0, row).unwrap_or_default().into(),
+            input_id: self.text(1, row).unwrap_or_default().into(),
+            annotation_id: self.text(2, row).map(Into::into),
+            creator: self.repeated_text(3, row).map(Into::into),
+            status: self.repeated_text(4, row).map(Into::into),
+            created_at: created_at.is_valid(row).then(|| created_at.value(row)),
+            made_by_model: made_by_model.is_valid(row).then(|| made_by_model.value(row)),
+        }
+    }
+}
+
+/// A sequence of the rows of a plan, in the call's order.
+#[pyclass(module = "clarifai_annotations", frozen, sequence)]
+pub struct PlannedAnnotations(Rows);
+
+#[pymethods]
+impl PlannedAnnotations {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        sequence::get(py, index, self.0.len(), "annotations", |row| self.0.get(row))
+    }
+
+    fn __iter__(&self) -> PlanIterator {
+        PlanIterator { rows: self.0.clone(), next: AtomicUsize::new(0) }
+    }
+
+    fn __repr__(&self) -> String {
+        const SHOWN: usize = 10;
+        let count = self.0.len();
+        let mut lines: Vec<_> = (0..count.min(SHOWN)).map(|row| self.0.get(row).line()).collect();
+        if count > SHOWN {
+            lines.push(format!("… and {} more", count - SHOWN));
+        }
+        format!(
+            "<PlannedAnnotations: {count}{}>",
+            lines.iter().map(|line| format!("\n  {line}")).collect::<String>()
+        )
+    }
+}
+
+/// Walks over the rows of a plan.
+#[pyclass(module = "clarifai_annotations", frozen)]
+struct PlanIterator {
+    rows: Rows,
+    next: AtomicUsize,
+}
+
+#[pymethods]
+impl PlanIterator {
+    fn __iter__(this: Py<Self>) -> Py<Self> {
+        this
+    }
+
+    fn __next__(&self) -> Option<PlannedAnnotation> {
+        let row = self.next.fetch_add(1, Ordering::Relaxed);
+        (row < self.rows.len()).then(|| self.rows.get(row))
+    }
+}
+
+/// What a plan would do with an annotation.
+#[pyclass(module = "clarifai_annotations", frozen)]
+pub struct PlannedAnnotation {
+    /// ``"delete"``, ``"absent"`` or ``"spared"``.
+    #[pyo3(get)]
+    action: String,
+    /// The input.
+    #[pyo3(get)]
+    input_id: String,
+    /// The annotation; ``None`` for an input of which nothing is there.
+    #[pyo3(get)]
+    annotation_id: Option<String>,
+    /// Who made it; ``None`` where the service does not say.
+    ///
+    /// The ID of a user, of a model's version or of a workflow.
+    #[pyo3(get)]
+    creator: Option<String>,
+    /// The name of its status, for example ``"ANNOTATION_SUCCESS"``; ``None`` where there is none.
+    #[pyo3(get)]
+    status: Option<String>,
+    /// Microseconds since 1970.
+    created_at: Option<i64>,
+    /// Whether a model or a workflow made it, rather than a user; ``None`` where nothing is there.
+    #[pyo3(get)]
+    made_by_model: Option<bool>,
+}
+
+impl PlannedAnnotation {
+    fn line(&self) -> String {
+        let Self { action, input_id, annotation_id, creator, .. } = self;
+        let which = match annotation_id {
+            Some(id) => format!("annotation {id:?} of input {input_id:?}"),
+            None => format!("input {input_id:?}"),
+        };
+        let by = creator.as_ref().map_or(String::new(), |creator| format!(", by {creator:?}"));
+        format!("{action}: {which}{by}")
+    }
+}
+
+#[pymethods]
+impl PlannedAnnotation {
+    /// When it was made, in UTC; ``None`` where the service does not say.
+    #[getter]
+    fn created_at<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(microseconds) = self.created_at else { return Ok(None) };
+        let datetime = py.import("datetime")?;
+        let utc = datetime.getattr("timezone")?.getattr("utc")?;
+        let epoch = datetime.getattr("datetime")?.call_method1("fromtimestamp", (0, utc))?;
+        let parts = PyDict::new(py);
+        parts.set_item("microseconds", microseconds)?;
+        epoch.add(datetime.getattr("timedelta")?.call((), Some(&parts))?).map(Some)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<PlannedAnnotation: {}>", self.line())
+    }
+}
+
+/// A plan in HTML: its counts, who made what, and the first rows.
+fn html(counts: &[(&str, String)], rows: &Rows) -> String {
+    let mut html = table::counts(counts);
+    let mut by_creator = BTreeMap::<_, usize>::new();
+    for row in 0..rows.len() {
+        if rows.repeated_text(0, row) == Some(Action::Delete.name()) {
+            let planned = rows.get(row);
+            *by_creator.entry((planned.creator, planned.made_by_model, planned.status)).or_default() += 1;
+        }
+    }
+    html += "<table><thead><tr><th>would go</th><th>creator</th><th>made by</th><th>status</th></tr></thead><tbody>";
+    for ((creator, made_by_model, status), count) in by_creator.iter().take(SHOWN) {
+        let made_by = if *made_by_model == Some(true) { "model" } else { "user" };
+        let cells = [count.to_string(), shown(creator), made_by.into(), shown(status)];
+        let _ = write!(html, "<tr><td>{}</td></tr>", cells.join("</td><td>"));
+    }
+    html += "</tbody></table><table><thead><tr><th>action</th><th>input_id</th><th>annotation_id</th><th>creator</th>\
+             <th>status</th></tr></thead><tbody>";
+    for row in 0..rows.len().min(SHOWN) {
+        let PlannedAnnotation { action, input_id, annotation_id, creator, status, .. } = rows.get(row);
+        let cells =
+            [action, table::escaped(&input_id), shown(&annotation_id), shown(&creator), shown(&status)];
+        let _ = write!(html, "<tr><td>{}</td></tr>", cells.join("</td><td>"));
+    }
+    html += "</tbody></table>";
+    if rows.len() > SHOWN {
+        let _ = write!(html, "<p>… and {} more in <code>.annotations</code></p>", rows.len() - SHOWN);
+    }
+    html
+}
+
+fn shown(text: &Option<String>) -> String {
+    table::escaped(text.as_deref().unwrap_or_default())
+}
