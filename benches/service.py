@@ -1,7 +1,7 @@
 """The emulator in a process of its own, as the peer of a benchmark.
 
-As a program: ``python benches/service.py '{"latency": 0.05}' 40000`` seeds so many annotations, ten on an input,
-prints where it listens, answers each line on its input with what it saw, and ends with its input.
+As a program: ``python benches/service.py '{"latency": 0.05}' 40000`` seeds so many annotations, ten on an input, with
+nothing in them or, where ``boxes`` comes last, with a labelled box each; prints where it listens, answers each line on its input with what it saw, and ends with its input.
 """
 
 from __future__ import annotations
@@ -14,6 +14,26 @@ from contextlib import contextmanager
 from typing import Any
 
 PER_INPUT = 10
+BOX = {
+    "data": {
+        "regions": [
+            {
+                "id": "region-1",
+                "region_info": {
+                    "bounding_box": {"top_row": 0.12, "left_col": 0.2, "bottom_row": 0.71, "right_col": 0.64}
+                },
+                "data": {"concepts": [{"id": "cat", "name": "cat", "value": 1, "app_id": "cats"}]},
+                "value": 1,
+            }
+        ]
+    },
+    "status": {"code": "ANNOTATION_SUCCESS", "description": "Annotation Success"},
+    "created_at": "2026-01-02T03:04:05.678901Z",
+    "modified_at": "2026-01-02T03:04:05.678901Z",
+    "user_id": "labeller-7",
+    "trusted": True,
+}
+"""As the service serves a box that somebody drew."""
 THROTTLED = 11005
 
 
@@ -48,9 +68,9 @@ class Service:
 
 
 @contextmanager
-def service(annotations: int, **options: Any) -> Iterator[Service]:
+def service(annotations: int, *, boxes: bool = False, **options: Any) -> Iterator[Service]:
     """Run an emulator with these options and so many annotations; its end is the end of its process."""
-    command = [sys.executable, __file__, json.dumps(options), str(annotations)]
+    command = [sys.executable, __file__, json.dumps(options), str(annotations), *(["boxes"] if boxes else [])]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Service(process)
@@ -60,13 +80,14 @@ def service(annotations: int, **options: Any) -> Iterator[Service]:
 
 def main() -> None:
     """Serve until the input ends."""
-    from clarifai_annotations.emulator import Emulator
+    from clarifai_annotations.emulator import Emulator, annotation_from_json
 
     options, annotations = json.loads(sys.argv[1]), int(sys.argv[2])
     options = {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
+    message = annotation_from_json(json.dumps(BOX)) if "boxes" in sys.argv else None
     with Emulator(**options) as emulator:
         for n in range(annotations):
-            emulator.add_annotation(input_id(n), annotation_id(n))
+            emulator.add_annotation(input_id(n), annotation_id(n), message=message)
         print(json.dumps(emulator.base_url), flush=True)
         for _ in sys.stdin:
             codes = [request.code for request in emulator.requests]

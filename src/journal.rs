@@ -99,7 +99,7 @@ impl Journal {
         let (queue, letters) = mpsc::channel();
         let writer = Writer { place: place.clone(), connection, targets: Arc::clone(targets) };
         thread::Builder::new()
-            .name("clarifai-annotations-journal".into())
+            .name("clarifai-journal".into())
             .spawn(move || writer.write(&letters))
             .map_err(|error| refuse(&place.path, error))?;
         Ok((Self { queue }, past))

@@ -154,3 +154,28 @@ pub fn grpc_name(code: Code) -> &'static str {
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_without_some_fields_keeps_every_other_byte() {
+        // Fields 1 (varint), 8 (length-delimited), 3 (64 bits), 9 (group), 5 (32 bits), 2000 (varint).
+        let fields: [&[u8]; 6] = [
+            &[0x08, 0x96, 0x01],
+            &[0x42, 0x02, 0xff, 0x00],
+            &[0x19, 1, 2, 3, 4, 5, 6, 7, 8],
+            &[0x4b, 0x08, 0x01, 0x4c],
+            &[0x2d, 1, 2, 3, 4],
+            &[0x80, 0x7d, 0x07],
+        ];
+        let without = without_fields(&fields.concat().into(), &SET_BY_SERVICE).unwrap();
+        assert_eq!(without, [fields[0], fields[2], fields[4], fields[5]].concat());
+    }
+
+    #[test]
+    fn what_is_no_message_has_no_fields() {
+        assert!(without_fields(&Bytes::from_static(&[0x0a, 0x7f, 0x01]), &SET_BY_SERVICE).is_err());
+    }
+}

@@ -1,16 +1,19 @@
 //! The client against the emulator, over the wire: what is gone afterwards, and what the report says.
 #![allow(clippy::unwrap_used, reason = "clippy's own exception covers only functions marked as tests")]
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use clarifai_annotations::{
-    client::{Call, Client},
+    backup::Copies,
+    client::{Call, Client, Precautions},
     config::{Arguments, Limits, Settings},
     emulator::{Conduct, Emulator, Fault, FaultKind, MissingPair, MissingSingle, Options, Undocumented},
     ids::{Column, ColumnBuilder, Targets},
+    journal::Place,
     report::{Outcome, Report},
 };
 use proptest::prelude::*;
+use tempfile::TempDir;
 
 type Pair = (String, String);
 
@@ -49,6 +52,27 @@ fn inputs(named: &[String]) -> Arc<Targets> {
 
 fn delete(client: &Client, targets: &Arc<Targets>) -> Report {
     block(client.delete(&Call::new(Arc::clone(targets), None))).unwrap()
+}
+
+/// A deletion with a backup, or with none.
+fn delete_with(client: &Client, targets: &Arc<Targets>, backup: Option<&Path>) -> Report {
+    let precautions = Precautions { backup: backup.map(Into::into), ..Precautions::default() };
+    block(client.delete(&Call::new(Arc::clone(targets), None).with(precautions))).unwrap()
+}
+
+/// What a backup holds. One in which nothing was saved is not there.
+fn saved(backup: &Path) -> BTreeSet<Pair> {
+    if !backup.exists() {
+        return BTreeSet::new();
+    }
+    let copies = Copies::find(backup, "me", "cats", None).unwrap();
+    assert_eq!(copies.messages().unwrap().filter(Result::is_ok).count(), copies.targets.len());
+    pairs_of(&copies.targets)
+}
+
+fn pairs_of(targets: &Targets) -> BTreeSet<Pair> {
+    let targets = (0..targets.len()).map(|index| targets.get(index));
+    targets.map(|it| (it.input_id.to_owned(), it.annotation_id.unwrap().to_owned())).collect()
 }
 
 fn emulator_with(there: &BTreeSet<Pair>) -> Emulator {
@@ -200,19 +224,24 @@ proptest! {
     #[test]
     fn under_any_faults_outcomes_are_true_and_nothing_goes_that_was_not_named(
         there in some_pairs(20), named in some_pairs(12), locked in some_pairs(3),
-        batch_size in 1usize..6, conduct in some_conduct(),
+        batch_size in 1usize..6, conduct in some_conduct(), with_backup: bool,
     ) {
+        let folder = TempDir::new().unwrap();
+        let backup = with_backup.then(|| folder.path().join("backup.parquet"));
         let there: BTreeSet<_> = there.into_iter().collect();
         let emulator = misbehaving_emulator_with(&there, conduct);
         for (input_id, annotation_id) in &locked {
             emulator.lock("me", "cats", input_id, annotation_id);
         }
         let targets = pairs(&named);
-        let report = delete(&client_with(&emulator, hurried(batch_size)), &targets);
+        let report = delete_with(&client_with(&emulator, hurried(batch_size)), &targets, backup.as_deref());
 
         let asked: BTreeSet<_> = named.iter().cloned().collect();
         let left = left(&emulator);
         let gone: BTreeSet<_> = there.difference(&left).cloned().collect();
+        if let Some(backup) = &backup {
+            prop_assert!(gone.is_subset(&saved(backup)), "gone and not saved: {:?}", gone.difference(&saved(backup)));
+        }
         prop_assert!(gone.is_subset(&asked), "gone and not named: {:?}", gone.difference(&asked));
         prop_assert_eq!(counted(&report).iter().sum::<usize>(), asked.len());
         for index in 0..targets.len() {
@@ -238,16 +267,20 @@ proptest! {
     #[test]
     fn under_any_faults_a_deletion_by_inputs_takes_nothing_else_and_tells_the_truth(
         there in some_pairs(20), named in prop::collection::vec(id('p', 6), 0..6),
-        batch_size in 1usize..4, conduct in some_conduct(),
+        batch_size in 1usize..4, conduct in some_conduct(), with_backup: bool,
     ) {
+        let folder = TempDir::new().unwrap();
+        let backup = with_backup.then(|| folder.path().join("backup.parquet"));
         let there: BTreeSet<_> = there.into_iter().collect();
         let emulator = misbehaving_emulator_with(&there, conduct);
         let targets = inputs(&named);
-        let report = delete(&client_with(&emulator, hurried(batch_size)), &targets);
+        let report = delete_with(&client_with(&emulator, hurried(batch_size)), &targets, backup.as_deref());
 
         let left = left(&emulator);
+        let saved = backup.as_deref().map(saved);
         for pair in there.difference(&left) {
             prop_assert!(named.contains(&pair.0), "{:?} was not named", pair);
+            prop_assert!(saved.as_ref().is_none_or(|saved| saved.contains(pair)), "{:?} is gone and not saved", pair);
         }
         for index in 0..targets.len() {
             let input_id = targets.get(index).input_id;
@@ -258,6 +291,64 @@ proptest! {
                 Outcome::Unsent => prop_assert_eq!(after, before, "{} was sent", input_id),
                 Outcome::Failed => prop_assert!(before == 0 || after > 0, "{} is cleared", input_id),
                 Outcome::Unknown => {}
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn a_call_that_is_ended_and_made_again_with_its_journal_goes_on_where_it_stopped(
+        there in some_pairs(20), named in some_pairs(12), batch_size in 1usize..4, conduct in some_conduct(),
+        ends_after in prop::collection::vec(0u64..12, 1..4), with_backup: bool,
+    ) {
+        let folder = TempDir::new().unwrap();
+        let precautions = Precautions {
+            journal: Some(Place { path: folder.path().join("journal"), part: 0 }),
+            backup: with_backup.then(|| folder.path().join("backup.parquet")),
+            max_deletions: None,
+        };
+        let there: BTreeSet<_> = there.into_iter().collect();
+        let emulator = misbehaving_emulator_with(&there, conduct);
+        let client = client_with(&emulator, hurried(batch_size));
+        let targets = pairs(&named);
+        let (mut done, mut reports) = (BTreeSet::new(), Vec::new());
+        for ends_after in ends_after.into_iter().map(Some).chain([None]) {
+            let seen = emulator.requests().len();
+            let call = Call::new(Arc::clone(&targets), None).with(precautions.clone());
+            let report = block(async {
+                let ended = async {
+                    tokio::time::sleep(Duration::from_millis(ends_after.unwrap_or(u64::MAX / 2))).await;
+                    call.end("cancelled");
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = ended => unreachable!(),
+                    report = client.delete(&call) => report.unwrap(),
+                }
+            });
+            for request in emulator.requests().into_iter().skip(seen) {
+                for pair in request.input_ids.into_iter().zip(request.ids) {
+                    prop_assert!(!done.contains(&pair), "{:?} was done with and sent again", pair);
+                }
+            }
+            let is_done = |id: &usize| matches!(report.outcome(*id), Outcome::Deleted | Outcome::Absent);
+            let places = (0..targets.len()).filter(is_done).map(|id| targets.get(id));
+            done = places.map(|it| (it.input_id.to_owned(), it.annotation_id.unwrap().to_owned())).collect();
+            reports.push(report);
+        }
+        let left = left(&emulator);
+        prop_assert!(done.is_disjoint(&left), "done with and there: {:?}", done.intersection(&left));
+        let gone: BTreeSet<_> = there.difference(&left).cloned().collect();
+        prop_assert!(gone.is_subset(&pairs_of(&targets)));
+        if let Some(backup) = &precautions.backup {
+            prop_assert!(gone.is_subset(&saved(backup)), "gone and not saved: {:?}", gone.difference(&saved(backup)));
+        }
+        for (before, after) in reports.iter().zip(&reports[1..]) {
+            for id in (0..targets.len()).filter(|&id| before.outcome(id) == Outcome::Deleted) {
+                prop_assert_eq!(after.outcome(id), Outcome::Deleted);
             }
         }
     }

@@ -94,3 +94,109 @@ fn footer_that_ends_at(file: &mut File, end: u64) -> std::io::Result<Option<Parq
         })
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use prost::Message as _;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::wire::{Listed, api::Annotation};
+
+    fn annotation(input_id: &str, id: &str, task_id: &str) -> Listed {
+        let annotation = Annotation {
+            input_id: input_id.into(),
+            id: id.into(),
+            task_id: task_id.into(),
+            ..Default::default()
+        };
+        Listed::parse(annotation.encode_to_vec().into()).unwrap()
+    }
+
+    /// Saves annotations in calls of their own, each of which appends a row group. Tells how long the file is after each.
+    fn save(path: &Path, calls: &[Vec<Listed>]) -> Vec<u64> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut lengths = Vec::new();
+        for annotations in calls {
+            runtime.block_on(async {
+                let backup = Backup::open(path, "me", "cats").unwrap();
+                backup.save(annotations.clone()).await.unwrap();
+                backup.end().await;
+            });
+            lengths.push(fs::metadata(path).unwrap().len());
+        }
+        lengths
+    }
+
+    fn read(path: &Path) -> Vec<Bytes> {
+        let copies = Copies::find(path, "me", "cats", None).unwrap();
+        copies.messages().unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    fn numbered(call: usize, count: usize) -> Vec<Listed> {
+        (0..count).map(|n| annotation(&format!("p{call}"), &format!("a{n}"), &"t".repeat(n))).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn a_backup_that_is_cut_off_anywhere_is_read_up_to_its_last_whole_row_group(
+            counts in prop::collection::vec(1usize..20, 1..6), cut in 0.0..1.0, garbage in any::<[u8; 3]>(),
+        ) {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("backup.parquet");
+            let calls: Vec<_> = counts.iter().enumerate().map(|(call, &count)| numbered(call, count)).collect();
+            let lengths = save(&path, &calls);
+            let whole = fs::read(&path).unwrap();
+            // From the end of the first row group on there is something to read.
+            let length = lengths[0] + ((whole.len() as u64 - lengths[0]) as f64 * cut) as u64;
+            let torn = [&whole[..length as usize], &garbage].concat();
+            fs::write(&path, torn).unwrap();
+
+            let complete = lengths.iter().filter(|&&end| end <= length).count();
+            let saved = calls.iter().take(complete).flatten().map(|listed| listed.message.clone());
+            prop_assert_eq!(read(&path), saved.clone().collect::<Vec<_>>());
+
+            // The next writer cuts the tail off and goes on.
+            let more = numbered(9, 2);
+            save(&path, std::slice::from_ref(&more));
+            let saved = saved.chain(more.iter().map(|listed| listed.message.clone()));
+            prop_assert_eq!(read(&path), saved.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn of_an_annotation_that_was_saved_twice_the_later_copy_counts() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let calls =
+            [vec![annotation("p", "a", "old"), annotation("p", "b", "")], vec![annotation("p", "a", "new")]];
+        save(&path, &calls);
+        let copies = Copies::find(&path, "me", "cats", None).unwrap();
+        assert_eq!((copies.targets.len(), copies.superseded), (2, 1));
+        assert_eq!(read(&path), [calls[0][1].message.clone(), calls[1][0].message.clone()]);
+    }
+
+    #[test]
+    fn a_backup_in_which_nothing_was_saved_is_not_there() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async { Backup::open(&path, "me", "cats").unwrap().end().await });
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_backup_that_another_call_writes_is_refused() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let _first = Backup::open(&path, "me", "cats").unwrap();
+        let Err(error) = Backup::open(&path, "me", "cats") else { panic!("it was opened twice") };
+        assert!(error.to_string().contains("is being written by another call"), "{error}");
+    }
+}

@@ -73,7 +73,7 @@ impl Backup {
         let under_way = Arc::<AtomicUsize>::default();
         let counted = Arc::clone(&under_way);
         thread::Builder::new()
-            .name("clarifai-annotations-backup".into())
+            .name("clarifai-backup".into())
             .spawn(move || write(file, &letters, &counted))
             .map_err(|error| refuse(path, error))?;
         Ok(Self { queue, under_way })

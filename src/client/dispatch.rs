@@ -169,18 +169,18 @@ impl Run<'_> {
 
     /// Brings every ID of a batch to its outcome.
     async fn settle(&self, batch: Batch, turn: Turn) {
-        let is_of_pairs = self.call.targets().are_pairs();
-        if self.backup.is_some() && !is_of_pairs {
-            return inputs::delete(self, batch, turn).await;
-        }
-        if self.backup.is_none() && (!batch.in_doubt || !is_of_pairs) {
-            return self.carry_out(batch.ids, turn).await;
-        }
-        let there = self.look_and_save(batch, turn).await;
-        if !there.is_empty()
-            && let Ok(turn) = self.turn().await
-        {
-            self.carry_out(there, turn).await;
+        let looks_first = self.backup.is_some() || batch.in_doubt;
+        match self.call.targets().are_pairs() {
+            true if looks_first => {
+                let there = self.look_and_save(batch, turn).await;
+                if !there.is_empty()
+                    && let Ok(turn) = self.turn().await
+                {
+                    self.carry_out(there, turn).await;
+                }
+            }
+            false if self.backup.is_some() => inputs::delete(self, batch, turn).await,
+            _ => self.carry_out(batch.ids, turn).await,
         }
     }
 
@@ -228,16 +228,17 @@ impl Run<'_> {
 
     /// These were not listed, so nothing may be done with them; nor with others, where every list would fail.
     pub fn cannot_look(&self, ids: &[u32], error: &Arc<Error>, in_doubt: bool) {
-        let refused = Verdict::on(error) == Verdict::Refused;
-        let outcome = match () {
-            () if in_doubt => Outcome::Unknown,
-            () if refused => Outcome::Failed,
-            () => Outcome::Unsent,
+        let verdict = Verdict::on(error);
+        let outcome = match verdict {
+            _ if in_doubt => Outcome::Unknown,
+            Verdict::Refused => Outcome::Failed,
+            _ => Outcome::Unsent,
         };
         self.call.settle(ids, outcome, Some(error));
-        let is_of_app = matches!(error.kind(), Some(Kind::Authentication | Kind::NotFound));
-        if is_of_app || Verdict::on(error) == Verdict::Hopeless || matches!(**error, Error::Transport { .. })
-        {
+        // Not the annotations but their app is not there.
+        let has_no_app = error.kind() == Some(Kind::NotFound);
+        let is_unreachable = matches!(**error, Error::Transport { .. });
+        if has_no_app || is_unreachable || verdict == Verdict::Hopeless {
             self.call.stop(Arc::clone(error));
         }
     }

@@ -1,4 +1,5 @@
-//! Finds out what became of a batch that was not simply confirmed, and goes on with the rest of it.
+//! Finds out what became of a batch that was not simply confirmed, and goes on with the rest of it. What is said here
+//! of deletions holds for restorations the other way round: there an annotation is done with when it is there.
 //!
 //! What the service does with a batch of which one pair is missing is not documented: it may refuse it whole,
 //! do the rest, or do the rest and still answer with a failure. So nothing is concluded from the answer alone.
@@ -28,6 +29,8 @@ use crate::{
 struct Part {
     ids: Vec<u32>,
     error: Arc<Error>,
+    /// Whether it should be gone in the end, rather than there.
+    deletes: bool,
     /// A request that carried it may have been carried out: what is gone was deleted by us.
     doubt: bool,
     /// A request that carried it failed for a reason that tells nothing, perhaps after it was carried out.
@@ -57,7 +60,7 @@ enum LookedAt {
 
 /// Settles every ID of a batch whose request ended with `error`.
 pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
-    let mut open = vec![Part::new(ids, error)];
+    let mut open = vec![Part::new(run, ids, error)];
     let mut culprits = Vec::new();
     while let Some(mut part) = open.pop() {
         let verdict = Verdict::on(&part.error);
@@ -257,10 +260,11 @@ fn give_up(run: &Run<'_>, part: &Part, verdict: Verdict) {
 }
 
 impl Part {
-    fn new(ids: Vec<u32>, error: Arc<Error>) -> Self {
+    fn new(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) -> Self {
         Self {
             ids,
             error,
+            deletes: !run.wants_it_there(),
             doubt: false,
             suspect: false,
             looked_at: LookedAt::Never,
@@ -270,9 +274,10 @@ impl Part {
         }
     }
 
-    /// Whether the service says of something in it that it is not there.
+    /// Whether the service says of something in it that it is not there, as it should be. When something is posted it
+    /// says so of the input.
     fn is_said_to_be_done(&self) -> bool {
-        self.error.kind() == Some(Kind::NotFound)
+        self.deletes && self.error.kind() == Some(Kind::NotFound)
     }
 
     /// Whether it failed for a reason that tells nothing of what was done before.

@@ -22,7 +22,8 @@ pytest_plugins = ["pytester"]
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-async def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     with Emulator() as emulator:
         for app_id in ("cats", "dogs"):
             for input_id in ("photo-1", "photo-2", "photo-3"):
@@ -46,7 +47,7 @@ def test_an_example_of_a_suite_passes(suite: str, pytester: pytest.Pytester) -> 
 
 
 def test_there_are_examples_to_run() -> None:
-    assert (len(EXAMPLES), len(SUITES)) == (10, 1)
+    assert (len(EXAMPLES), len(SUITES)) == (11, 1)
 
 
 def test_the_commands_of_the_readme_are_the_ones_that_ci_runs() -> None:

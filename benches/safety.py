@@ -1,0 +1,154 @@
+"""What safety costs: all annotations of many inputs deleted, bare and with a backup and a journal.
+
+    python benches/safety.py [--annotations 1000000]
+
+Each way is a process of its own, against an emulator in another, without a quota and without latency: what is
+measured is our own work. The threads' processor times tell what it is spent on. Prints a table; ends with 1 when a
+way deletes less than all, takes more than 1.6 times the requests of the bare deletion with its lists, or more than
+200 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from service import PER_INPUT, service
+
+from clarifai_annotations import Client
+
+MOST_REQUESTS = 1.6
+MOST_MEGABYTES = 200
+CLIENT = {"user_id": "emulator-user", "app_id": "emulator-app", "pat": "made-up", "requests_per_second": None}
+
+Call = Callable[[Client, list[str], Path], Any]
+WAYS: dict[str, Call] = {
+    "by inputs, as the service offers it": lambda client, ids, _: client.delete_input_annotations(ids),
+    "lists alone": lambda client, ids, _: client.plan_input_deletion(ids),
+    "bare: lists, then pairs": lambda client, ids, _: client.plan_input_deletion(ids).execute(),
+    "with a backup": lambda client, ids, folder: client.delete_input_annotations(
+        ids, backup=folder / "b.parquet"
+    ),
+    "with a backup and a journal": lambda client, ids, folder: client.delete_input_annotations(
+        ids, backup=folder / "b.parquet", journal=folder / "journal"
+    ),
+    "with a backup and a journal, planned": lambda client, ids, folder: client.plan_input_deletion(
+        ids
+    ).execute(backup=folder / "b.parquet", journal=folder / "journal"),
+}
+BARE = "bare: lists, then pairs"
+
+
+def megabytes(field: str) -> float:
+    """A field of this process's status, in megabytes."""
+    status = Path("/proc/self/status").read_text()
+    [line] = [line for line in status.splitlines() if line.startswith(field)]
+    return int(line.split()[1]) * 1024 / 1e6
+
+
+class ThreadTimes:
+    """Processor seconds by the names of threads: sampled, for threads end with their work."""
+
+    def __init__(self) -> None:
+        """Begin to sample."""
+        self.seconds: dict[tuple[str, str], float] = {}
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+        self._thread.start()
+
+    def _sample(self) -> None:
+        while not self._over.wait(0.02):
+            for task in Path("/proc/self/task").iterdir():
+                try:
+                    name, fields = (
+                        (task / "comm").read_text().strip(),
+                        (task / "stat").read_text().rpartition(")")[2],
+                    )
+                except OSError:  # it has just ended
+                    continue
+                ticks = sum(map(int, fields.split()[11:13]))
+                self.seconds[task.name, name] = ticks / os.sysconf("SC_CLK_TCK")
+
+    def end(self) -> dict[str, float]:
+        """Stop, and tell."""
+        self._over.set()
+        self._thread.join()
+        by_name: dict[str, float] = defaultdict(float)
+        for (_, name), seconds in self.seconds.items():
+            by_name[name] += seconds
+        return dict(by_name)
+
+
+def one_way(way: str, base_url: str, annotations: int) -> None:
+    """Go one way, and print what it took."""
+    ids = [f"photo-{n}" for n in range(-(-annotations // PER_INPUT))]
+    with Client(base_url=base_url, **CLIENT) as client, tempfile.TemporaryDirectory() as folder:
+        client.plan_input_deletion(ids[:1])  # the connection, and what every call needs
+        before, times, start = megabytes("VmRSS"), ThreadTimes(), time.perf_counter()
+        WAYS[way](client, ids, Path(folder))
+        elapsed = time.perf_counter() - start
+        files = {path.name: path.stat().st_size / 1e6 for path in Path(folder).iterdir()}
+        figures = {
+            "seconds": elapsed, "megabytes": megabytes("VmHWM") - before, "threads": times.end(), "files": files,
+        }  # fmt: skip
+    print(json.dumps(figures))
+
+
+def main() -> int:
+    """Go every way, and print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--annotations", type=int, default=1_000_000)
+    parser.add_argument("--way", help=argparse.SUPPRESS)
+    parser.add_argument("--base-url", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.way is not None:
+        one_way(options.way, options.base_url, options.annotations)
+        return 0
+
+    print("| way | requests | of the bare | seconds | memory | network, backup, journal threads | files |")
+    print("|---|---|---|---|---|---|---|")
+    bare, missed = 0, []
+    for way in [BARE, *(way for way in WAYS if way != BARE)]:
+        with service(options.annotations, boxes=True) as peer:
+            command = [sys.executable, __file__, "--way", way, "--base-url", peer.base_url]
+            command += ["--annotations", str(options.annotations)]
+            figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            saw = peer.saw()
+        requests = saw["requests"] - 1
+        bare = bare or requests
+        threads = figures["threads"]
+        # The kernel keeps fifteen letters of a name.
+        spent = [
+            f"{threads.get(name, 0.0):.1f}"
+            for name in ("clarifai-annota", "clarifai-backup", "clarifai-journa")
+        ]
+        files = ", ".join(f"{name} {size:.0f} MB" for name, size in sorted(figures["files"].items()))
+        print(
+            f"| {way} | {requests:,} | {requests / bare:.2f} | {figures['seconds']:.1f} "
+            f"| {figures['megabytes']:.0f} MB | {', '.join(spent)} s | {files} |",
+            flush=True,
+        )
+        if way != "lists alone" and saw["left"]:
+            missed.append(f"{way}: {saw['left']} annotations are left")
+        if requests > MOST_REQUESTS * bare and "planned" not in way:
+            missed.append(f"{way}: {requests / bare:.2f} times the requests")
+        if figures["megabytes"] > MOST_MEGABYTES:
+            missed.append(f"{way}: {figures['megabytes']:.0f} MB")
+    print(*missed, sep="\n", end="\n" if missed else "")
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
