@@ -49,5 +49,7 @@ pub(super) fn over_the_limit(found: &str, most: usize) -> Error {
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::Ended { how: "abandoned".into() }))
+    // A damaged file may be more than a library that reads it is ready for.
+    let panicked = |_| Err(Error::Ended { how: "broken off by a file that cannot be read".into() });
+    task::spawn_blocking(work).await.unwrap_or_else(panicked)
 }
