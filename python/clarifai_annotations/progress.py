@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from ._native import Progress
 
 
-def bar_or_none() -> Bar | None:
-    """Make a bar; ``None``, with a warning, where tqdm is not installed."""
+def bar_or_none(work: str) -> Bar | None:
+    """Make a bar that is called after the work; ``None``, with a warning, where tqdm is not installed."""
     try:
         from tqdm.auto import tqdm
     except ImportError:
@@ -19,21 +19,24 @@ def bar_or_none() -> Bar | None:
         )
         warnings.warn(text, stacklevel=2)
         return None
-    return Bar(tqdm)
+    return Bar(tqdm, work)
 
 
 class Bar:
     """Shows what is done, the rate, the time left, and how often the service throttled."""
 
-    def __init__(self, tqdm: Any) -> None:
+    def __init__(self, tqdm: Any, work: str) -> None:
         """Make a bar of this kind of tqdm's when the first progress comes."""
         self._tqdm = tqdm
+        self._work = work
         self._bar: Any = None
 
     def __call__(self, progress: Progress) -> None:
         """Show how far the call is."""
         if self._bar is None:
-            self._bar = self._tqdm(total=progress.requested, desc="deleting", unit=" IDs")
+            self._bar = self._tqdm(total=progress.requested, desc=self._work, unit=" IDs")
+        # What a restoration has to do is known only once its backup is read.
+        self._bar.total = progress.requested
         # What was turned away counts as open again: the bar never moves back.
         self._bar.n = max(self._bar.n, progress.done)
         self._bar.set_postfix(throttled=progress.throttled, refresh=False)

@@ -4,7 +4,7 @@ use std::{
     path::PathBuf,
     pin::pin,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -174,9 +174,10 @@ impl Call {
         self.journal.get().map(|(journal, _)| journal)
     }
 
-    /// What the call names.
+    /// What the call names; nothing as long as that is not read.
     pub fn targets(&self) -> &Arc<Targets> {
-        self.targets.get_or_init(|| Arc::new(Targets::joined([])))
+        static NOTHING: LazyLock<Arc<Targets>> = LazyLock::new(|| Arc::new(Targets::joined([])));
+        self.targets.get().unwrap_or(&NOTHING)
     }
 
     /// How far the call is.

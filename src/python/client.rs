@@ -15,8 +15,8 @@ use pyo3::{
 
 use super::{
     bridge, columns, errors, log_to_python, plan,
-    progress::Watcher,
-    report::{DeleteReport, Of},
+    progress::{Watcher, Work},
+    report::DeleteReport,
     restore,
     wait::Wait,
 };
@@ -876,7 +876,7 @@ pub fn delete_many<'py>(
     let targets = targets.map_err(|error| errors::id_error(py, &error))?;
     let raises = raises(on_failure)?;
     let call = Arc::new(Call::new(targets, timeout_of(timeout)?).with(precautions));
-    let watcher = progress.map(|it| Watcher::new(it, &call, Of::Deletion)).transpose()?.flatten();
+    let watcher = progress.map(|it| Watcher::new(it, &call, Work::Deleting)).transpose()?.flatten();
     let (client, under_way) = (client.clone(), Arc::clone(&call));
     let work = async move {
         let report = client.delete(&under_way).await;

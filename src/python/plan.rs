@@ -22,8 +22,7 @@ use pyo3::{
 use super::{
     client::{JournalPlace, Options, PyClient, client_or_shared, delete_many, precautions, timeout_of},
     columns, errors,
-    progress::Watcher,
-    report::Of,
+    progress::{Watcher, Work},
     sequence, table,
     wait::Wait,
 };
@@ -208,7 +207,7 @@ fn plan<'py>(
     let targets = targets.map_err(|error| errors::id_error(py, &error))?;
     let precautions = precautions(None, None, max_deletions)?;
     let call = Arc::new(Call::new(targets, timeout_of(timeout)?).with(precautions));
-    let watcher = progress.map(|it| Watcher::new(it, &call, Of::Deletion)).transpose()?.flatten();
+    let watcher = progress.map(|it| Watcher::new(it, &call, Work::LookingUp)).transpose()?.flatten();
     let (client, under_way) = (client.clone(), Arc::clone(&call));
     let work = async move {
         let plan = client.plan(&under_way).await;

@@ -7,7 +7,6 @@ use std::{
 
 use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBool};
 
-use super::report::Of;
 use crate::client::{self, Call};
 
 /// The time between two looks. Eight in a second, and the first and the last come on top.
@@ -17,8 +16,26 @@ pub const INTERVAL: Duration = Duration::from_millis(125);
 /// another one.
 pub struct Watcher {
     callback: Py<PyAny>,
-    of: Of,
+    work: Work,
     state: Mutex<State>,
+}
+
+/// What a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    Deleting,
+    LookingUp,
+    Restoring,
+}
+
+impl Work {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Deleting => "deleting",
+            Self::LookingUp => "looking up",
+            Self::Restoring => "restoring",
+        }
+    }
 }
 
 struct State {
@@ -32,11 +49,11 @@ impl Watcher {
     ///
     /// # Errors
     /// A `TypeError` where it is neither a bool nor a callable; and what the callback raises.
-    pub fn new(progress: &Bound<'_, PyAny>, call: &Call, of: Of) -> PyResult<Option<Self>> {
+    pub fn new(progress: &Bound<'_, PyAny>, call: &Call, work: Work) -> PyResult<Option<Self>> {
         let py = progress.py();
         let callback = match progress.cast::<PyBool>() {
             Ok(wanted) if wanted.is_true() => {
-                py.import("clarifai_annotations.progress")?.call_method0("bar_or_none")?
+                py.import("clarifai_annotations.progress")?.call_method1("bar_or_none", (work.name(),))?
             }
             Ok(_) => return Ok(None),
             Err(_) => progress.clone(),
@@ -52,7 +69,7 @@ impl Watcher {
             return Err(PyTypeError::new_err(message));
         }
         let state = Mutex::new(State { told: Instant::now(), raised: None });
-        let watcher = Self { callback: callback.unbind(), of, state };
+        let watcher = Self { callback: callback.unbind(), work, state };
         watcher.tell(py, call, false)?;
         Ok(Some(watcher))
     }
@@ -79,7 +96,7 @@ impl Watcher {
     }
 
     fn tell(&self, py: Python<'_>, call: &Call, finished: bool) -> PyResult<()> {
-        let answer = self.callback.bind(py).call1((Progress::new(call.progress(), self.of, finished),))?;
+        let answer = self.callback.bind(py).call1((Progress::new(call.progress(), self.work, finished),))?;
         if answer.hasattr("__await__")? {
             let message = "the progress callback is a coroutine function: give a plain one";
             return Err(PyTypeError::new_err(message));
@@ -134,14 +151,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    fn new(progress: client::Progress, of: Of, finished: bool) -> Self {
+    fn new(progress: client::Progress, work: Work, finished: bool) -> Self {
         let client::Progress { requested, deleted, absent, failed, unknown, unsent, looked_up, .. } =
             progress;
         let client::Progress { requests, elapsed, .. } = progress;
         let done = deleted + absent + failed + looked_up;
-        let (deleted, absent, restored, present) = match of {
-            Of::Deletion => (deleted, absent, 0, 0),
-            Of::Restoration => (0, 0, deleted, absent),
+        let (deleted, absent, restored, present) = match work {
+            Work::Restoring => (0, 0, deleted, absent),
+            Work::Deleting | Work::LookingUp => (deleted, absent, 0, 0),
         };
         let elapsed = elapsed.as_secs_f64();
         let rate = if elapsed > 0.0 { done as f64 / elapsed } else { 0.0 };

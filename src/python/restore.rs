@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use super::{
     client::{PyClient, client_or_shared, raises, timeout_of},
     columns, errors,
-    progress::Watcher,
-    report::{Of, RestoreReport},
+    progress::{Watcher, Work},
+    report::RestoreReport,
     wait::Wait,
 };
 use crate::client::{Call, Client};
@@ -106,7 +106,7 @@ pub fn restore<'py>(
         input_ids.map(|ids| (0..ids.len()).map(|index| ids.get(index).to_owned()).collect());
     let raises = raises(on_failure)?;
     let call = Arc::new(Call::unread(timeout_of(timeout)?));
-    let watcher = progress.map(|it| Watcher::new(it, &call, Of::Restoration)).transpose()?.flatten();
+    let watcher = progress.map(|it| Watcher::new(it, &call, Work::Restoring)).transpose()?.flatten();
     let (client, under_way) = (client.clone(), Arc::clone(&call));
     let work = async move {
         let restored = client.restore(&under_way, backup, input_ids).await;

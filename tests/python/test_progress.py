@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import nbformat
@@ -208,6 +210,19 @@ def test_true_shows_a_bar_with_what_is_done_and_throttled(
     assert "deleting: 100%" in shown
     assert "6/6" in shown
     assert "throttled=0" in shown
+
+
+def test_the_bar_says_what_is_done_and_only_a_deletion_deletes(
+    clarifai_emulator: Emulator, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    clarifai_emulator.add_annotation("p", "a")
+    with clarifai_emulator.client() as client:
+        client.plan_deletion(["p"], ["a"], progress=True)
+        client.delete_annotations(["p"], ["a"], backup=tmp_path / "backup", progress=True)
+        client.restore_annotations(tmp_path / "backup", progress=True)
+    lines = re.split(r"[\r\n]+", capsys.readouterr().err)
+    ends = [line.partition("|")[0] for line in lines if "1/1" in line]
+    assert list(dict.fromkeys(ends)) == ["looking up: 100%", "deleting: 100%", "restoring: 100%"]
 
 
 def test_false_shows_none(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
