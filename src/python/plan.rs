@@ -37,7 +37,9 @@ const SHOWN: usize = 20;
 
 /// Look up what a deletion of these pairs would do. Nothing is deleted.
 ///
-/// It takes one list request for 128 pairs, at the pace of the quota.
+/// It takes one list request for 128 pairs, at the pace of the quota. An input-level annotation, which goes
+/// only with its input, is listed as spared: `DeletionPlan.execute` does not send it, where
+/// `delete_annotations` leaves it to the service to refuse.
 ///
 /// Args:
 ///     input_ids: IDs of the inputs, as in `delete_annotations`.

@@ -1,23 +1,48 @@
-"""The command line."""
+"""The command line as a whole: help, completion, the demo, and what its tests share."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from clarifai_annotations import Client, __version__, demo
+from clarifai_annotations import Client, __version__
+from clarifai_annotations.cli import app, demo
 from clarifai_annotations.emulator import Emulator
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "clarifai-annotations")
+COMMANDS = ["delete", "delete-inputs", "delete-one", "plan", "restore", "demo", "serve"]
+QUICK = "--requests-per-second=1000"
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60)
+def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The program as a process of its own."""
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60, **options)
+
+
+def invoke(*arguments: str | Path, given: str | bytes | None = None) -> Any:
+    """The program in this process, where there is no terminal. Gives exit code, stdout and stderr."""
+    result = CliRunner().invoke(app, [str(it) for it in arguments], input=given, catch_exceptions=False)
+    assert "Traceback" not in result.stderr, result.stderr
+    return result
+
+
+def left(emulator: Emulator) -> list[tuple[str, str]]:
+    """What is there, save input-level annotations."""
+    return [(it.input_id, it.annotation_id) for it in emulator.annotations() if not it.input_level]
+
+
+def write(path: str, *lines: str) -> Path:
+    """A file of these lines in the current folder."""
+    Path(path).write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    return Path(path)
 
 
 def test_the_demo_shows_every_deletion_and_leaves_what_should_be_left() -> None:
@@ -56,3 +81,41 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert (done.returncode, "pip install 'clarifai-annotations[cli]'" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_fits_a_screen(command: str) -> None:
+    text = run(command, "--help", env={**os.environ, "COLUMNS": "80"}).stdout
+    assert len(text.splitlines()) <= 40, text
+    assert max(map(len, text.splitlines())) <= 80, text
+
+
+@pytest.mark.parametrize("command", ["delete", "delete-inputs", "delete-one", "plan", "restore", "serve"])
+def test_the_help_of_a_command_has_an_example(command: str) -> None:
+    assert f"  clarifai-annotations {command} " in invoke(command, "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["delete", "delete-inputs", "restore"])
+def test_the_help_of_a_command_tells_the_exit_codes(command: str) -> None:
+    text = " ".join(invoke(command, "--help").stdout.split())
+    assert all(f"{code} " in text.partition("Exit codes: ")[2] for code in (0, 1, 2, 130)), text
+
+
+def test_no_option_takes_a_key() -> None:
+    options = " ".join(invoke(command, "--help").stdout for command in COMMANDS)
+    assert "--pat" not in options
+    assert "--session-token" not in options
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks bash")
+def test_it_prints_a_completion_script() -> None:
+    # The `;` keeps bash from giving its process to the command, which looks for the shell that started it.
+    command = ["bash", "-c", f"{COMMAND} --show-completion; exit $?"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "complete" in done.stdout) == (0, True), done.stderr
+
+
+def test_its_completion_knows_the_commands() -> None:
+    asked = {"_CLARIFAI_ANNOTATIONS_COMPLETE": "complete_bash", "COMP_WORDS": "x ", "COMP_CWORD": "1"}
+    done = run(env={**os.environ, **asked})
+    assert set(COMMANDS) <= set(done.stdout.split()), done.stdout + done.stderr

@@ -7,18 +7,57 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from .emulator import Emulator, annotation_from_json
+from ..emulator import Emulator, annotation_from_json
 
 USER_ID = "emulator-user"
 APP_ID = "emulator-app"
 
 
+EXAMPLES = """\b
+Example:
+  clarifai-annotations serve --seed-file labels.jsonl --requests-per-second 15"""
+
+
 class SeedFileError(Exception):
     """A line of the seed file is no annotation."""
+
+
+def serve(
+    port: Annotated[int, typer.Option(help="The port to listen on; 0 for a free one.")] = 18080,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS, with a throw-away authority.")] = False,
+    requests_per_second: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="What a user may send; no limit unless given.")
+    ] = None,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Milliseconds that a request takes.")] = 0,
+    seed_file: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="Annotations to begin with: JSON lines, as in REST."),
+    ] = None,
+) -> None:
+    """Serve the emulator on this machine, until Ctrl-C.
+
+    It speaks gRPC and REST on one port.
+    """
+    console = Console()
+    try:
+        emulator = Emulator(
+            port=port, tls=tls, requests_per_second=requests_per_second, latency=latency_ms / 1000
+        )
+    except OSError as error:
+        raise typer.BadParameter(f"port {port}: {error.strerror or error}") from None
+    with emulator:
+        if seed_file is not None:
+            try:
+                console.print(f"{seed(emulator, seed_file)} annotations from {seed_file}")
+            except SeedFileError as error:
+                raise typer.BadParameter(str(error)) from None
+        serve_until_stopped(emulator, console)
 
 
 def serve_until_stopped(emulator: Emulator, console: Console) -> None:

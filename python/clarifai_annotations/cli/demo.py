@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from . import Client, DeleteReport, IdError
-from .emulator import Emulator
+from .. import Client, DeleteReport, IdError
+from ..emulator import Emulator
+from .endings import NOT_ALL_DONE
 
 LABELS: dict[str, list[str]] = {
     "street-1.jpg": ["car-1", "car-2", "pedestrian-1"],
@@ -32,6 +34,15 @@ KEPT: dict[str, list[str]] = {
 INPUT_LEVEL = "(input-level)"
 
 Labels = dict[str, list[str]]
+
+
+def demo() -> None:
+    """Perform every kind of deletion on made-up labels.
+
+    Needs no account and no network: the service is in this process. The exit code is 0 only if what is left is what should be.
+    """
+    if not run_demo(Console()):
+        raise typer.Exit(NOT_ALL_DONE)
 
 
 def seed(emulator: Emulator) -> None:

@@ -1,0 +1,106 @@
+"""The options that several commands share, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .. import Client
+from .endings import RefusedError
+from .id_files import Format
+
+DEFAULT_REQUESTS_PER_SECOND = 15.0
+
+
+class Output(str, Enum):
+    """How a command says what it did."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def _above_zero(seconds: float | None) -> float | None:
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise typer.BadParameter("give a number of seconds above 0")
+    return seconds
+
+
+File = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="CSV, TSV, JSON lines or Parquet; - for stdin.", show_default=False),
+]
+FileFormat = Annotated[
+    Format | None,
+    typer.Option("--format", metavar="NAME", help="csv, tsv, jsonl or parquet, if no suffix says so."),
+]
+InputColumn = Annotated[str, typer.Option(metavar="NAME", help="Column of inputs.")]
+AnnotationColumn = Annotated[str, typer.Option(metavar="NAME", help="Column of annotations.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where there is no terminal.")]
+MissingOk = Annotated[bool, typer.Option("--missing-ok", help="Not there is as good as deleted.")]
+MaxDeletions = Annotated[
+    int | None, typer.Option(metavar="N", min=0, help="Delete nothing if it were more than N.")
+]
+Backup = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Where copies go. Default: a dated file, here."),
+]
+NoBackup = Annotated[
+    bool, typer.Option("--no-backup", help="Keep no copy: what is deleted is gone for good.")
+]
+Journal = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="Keep track here, to go on after a stop."),
+]
+Failures = Annotated[
+    Path | None,
+    typer.Option(metavar="PATH", help="CSV of what was not done. Default: dated, here."),
+]
+RequestsPerSecond = Annotated[
+    float | None, typer.Option(metavar="N", help="Clarifai's quota for you, if it is not 15.")
+]
+Timeout = Annotated[
+    float | None, typer.Option(metavar="SECONDS", callback=_above_zero, help="Stop after so long.")
+]
+UserId = Annotated[str | None, typer.Option(metavar="ID", help="Owner of the app [CLARIFAI_USER_ID].")]
+AppId = Annotated[str | None, typer.Option(metavar="ID", help="The app [CLARIFAI_APP_ID].")]
+BaseUrl = Annotated[str | None, typer.Option(metavar="URL", help="The service [CLARIFAI_API_BASE].")]
+OutputFormat = Annotated[Output, typer.Option("--output", metavar="NAME", help="text or json.")]
+
+
+def client_of(
+    user_id: str | None, app_id: str | None, base_url: str | None, requests_per_second: float | None = None
+) -> Client:
+    """Make a client of what was given, and of the environment for the rest.
+
+    Raises:
+        ConfigurationError: A setting is missing or not valid.
+
+    """
+    pace: dict[str, Any] = {} if requests_per_second is None else {"requests_per_second": requests_per_second}
+    return Client(user_id=user_id, app_id=app_id, base_url=base_url, **pace)
+
+
+def about(client: Client) -> dict[str, str]:
+    """Tell which app a client is of."""
+    return {"user_id": client.user_id, "app_id": client.app_id, "base_url": client.base_url}
+
+
+def can_ask() -> bool:
+    """Tell whether somebody sits there who sees a question and can answer it."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def refuse_silence(yes: bool) -> None:
+    """Make sure that a deletion is confirmed in one way or the other.
+
+    Raises:
+        RefusedError: There is nobody to ask.
+
+    """
+    if not yes and not can_ask():
+        raise RefusedError("there is no terminal to ask at: say --yes to delete. Nothing was sent")

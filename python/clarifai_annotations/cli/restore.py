@@ -1,0 +1,154 @@
+"""A deletion taken back: `clarifai-annotations restore`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import Client, RestoreReport
+from .._native import parquet_rows
+from .display import Bar, counted, duration, notes, print_counts, print_json, results
+from .endings import ending, exit_code, reason
+from .id_files import id_file
+from .new_files import new_file
+from .options import (
+    AppId,
+    BaseUrl,
+    Failures,
+    FileFormat,
+    InputColumn,
+    Output,
+    OutputFormat,
+    RequestsPerSecond,
+    Timeout,
+    UserId,
+    about,
+    client_of,
+)
+from .run import FailuresFile, attempt
+
+EXAMPLES = """\b
+Examples:
+  clarifai-annotations restore clarifai-backup-2026-01-31T120000.parquet
+  clarifai-annotations restore backup.parquet --input-id photo-1
+
+Exit codes: 0 all there again, 1 not all, 2 refused before anything was sent, 130 interrupted."""
+
+COUNTS = (
+    "requested",
+    "restored",
+    "present",
+    "failed",
+    "unknown",
+    "unsent",
+    "duplicates",
+    "requests",
+    "retries",
+    "throttled",
+)
+
+
+def restore(
+    backup: Annotated[
+        Path, typer.Argument(metavar="BACKUP", help="What a deletion saved.", show_default=False)
+    ],
+    input_id: Annotated[
+        list[str], typer.Option(metavar="ID", help="Only this input's. Can be said several times.")
+    ] = [],  # noqa: B006 - typer copies it
+    input_ids: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Only those of the inputs in this file.")
+    ] = None,
+    file_format: FileFormat = None,
+    input_column: InputColumn = "input_id",
+    failures: Failures = None,
+    requests_per_second: RequestsPerSecond = None,
+    timeout: Timeout = None,
+    user_id: UserId = None,
+    app_id: AppId = None,
+    base_url: BaseUrl = None,
+    output: OutputFormat = Output.TEXT,
+) -> None:
+    """Post the annotations of a backup again.
+
+    Those that are there are left alone.
+    """
+    with ending(), ExitStack() as opened:
+        client = opened.enter_context(client_of(user_id, app_id, base_url, requests_per_second))
+        wanted = list(input_id) if input_id or input_ids else None
+        if wanted is not None and input_ids is not None:
+            wanted += [
+                named for (named,) in opened.enter_context(id_file(input_ids, file_format, [input_column]))
+            ]
+        fine = frozenset({"present"})
+        failed = opened.enter_context(FailuresFile(new_file(failures, "failures", ".csv"), fine=fine))
+        _say_what_it_holds(backup)
+        with Bar("Restoring") as bar:
+            report, stopped_by = attempt(
+                lambda: client.restore_annotations(
+                    backup, input_ids=wanted, progress=bar.progress, timeout=timeout
+                )
+            )
+        if report is None:
+            assert stopped_by is not None
+            raise stopped_by
+        failed.add(report)
+        if output is Output.JSON:
+            _print_json(backup, client, report, stopped_by, failed)
+        else:
+            _print_text(report, stopped_by, failed)
+        raise typer.Exit(exit_code(report.ok, stopped_by))
+
+
+def _say_what_it_holds(backup: Path) -> None:
+    try:
+        apps = Counter(
+            f"{user_id}/{app_id}" for user_id, app_id in parquet_rows(backup, ["user_id", "app_id"])
+        )
+    except (OSError, ValueError):
+        return  # what is wrong with it, the restoration says better
+    for app, count in apps.items():
+        notes.print(f"{backup} holds {counted(count, 'annotation')} of {app}.")
+
+
+def _print_json(
+    backup: Path,
+    client: Client,
+    report: RestoreReport,
+    stopped_by: BaseException | None,
+    failed: FailuresFile,
+) -> None:
+    print_json(
+        {
+            "command": "restore",
+            **about(client),
+            **{name: getattr(report, name) for name in COUNTS},
+            "elapsed": round(report.elapsed, 3),
+            "ok": report.ok,
+            "stopped_by": reason(stopped_by),
+            "backup": str(backup),
+            "failures": str(failed.path) if failed.count else None,
+        }
+    )
+
+
+def _print_text(report: RestoreReport, stopped_by: BaseException | None, failed: FailuresFile) -> None:
+    results.print(
+        f"Restored {report.restored:,} of {counted(report.requested, 'annotation')} in {duration(report.elapsed)}, "
+        f"with {counted(report.requests, 'request')}."
+    )
+    print_counts(
+        {
+            "There already": report.present,
+            "Refused": report.failed,
+            "Sent, and what became of it is not known": report.unknown,
+            "Not sent": report.unsent,
+            "Saved several times, the last taken": report.duplicates,
+        }
+    )
+    failed.show()
+    if stopped_by is not None:
+        notes.print(f"Stopped: {reason(stopped_by)}")

@@ -1,0 +1,209 @@
+"""A run: one deletion of any length as calls of a fixed length, one after the other, their reports added up."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar, cast
+
+from .. import ClarifaiError, DeleteReport, DeletionError, RestoreError, RestoreReport
+from .display import notes, print_table, results
+from .endings import RefusedError, reason
+from .id_files import Row, Rows
+from .new_files import new_csv
+
+AnyReport = TypeVar("AnyReport", DeleteReport, RestoreReport)
+
+ROWS_PER_CALL = 262_144
+"""How many IDs are in memory at once."""
+
+SHOWN_FAILURES = 5
+
+ADDED = ("deleted", "absent", "failed", "unknown", "unsent", "requests", "retries", "throttled")
+"""The counts of a report that add up over calls."""
+
+
+@dataclass
+class Totals:
+    """What became of every ID of a run. The counts are those of `DeleteReport`."""
+
+    requested: int
+    deleted: int = 0
+    absent: int = 0
+    failed: int = 0
+    unknown: int = 0
+    unsent: int = 0
+    requests: int = 0
+    retries: int = 0
+    throttled: int = 0
+    elapsed: float = 0.0
+    ok: bool = True
+    stopped_by: BaseException | None = None
+
+    @property
+    def accounted(self) -> int:
+        """How many IDs have been in a call."""
+        return self.deleted + self.absent + self.failed + self.unknown + self.unsent
+
+    def add(self, report: DeleteReport) -> None:
+        """Add the report of a call."""
+        for name in ADDED:
+            setattr(self, name, getattr(self, name) + getattr(report, name))
+        self.ok = self.ok and report.ok
+
+    def counts(self) -> dict[str, int]:
+        """Tell the counts by name."""
+        return {name: getattr(self, name) for name in ("requested", *ADDED)}
+
+
+class FailuresFile:
+    """The CSV of what was not done. It is made at the start, when it can still be refused, and kept only with rows in it.
+
+    Its columns begin with ``input_id`` and ``annotation_id``, so that it can be given to the same command again.
+    """
+
+    def __init__(self, path: Path | None, *, fine: frozenset[str] = frozenset()) -> None:
+        """Write to this path, or nowhere; outcomes that are ``fine`` are left out."""
+        self.path, self.count = path, 0
+        self.first: list[tuple[str, str | None, str, str]] = []
+        self._fine = fine
+
+    def __enter__(self) -> FailuresFile:
+        if self.path is not None:
+            self._file = new_csv(self.path)
+            self._rows = csv.writer(self._file, lineterminator="\n")
+            self._rows.writerow(["input_id", "annotation_id", "outcome", "code", "name", "message"])
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.path is not None:
+            self._file.close()
+            if not self.count:
+                self.path.unlink()
+
+    def add(self, report: DeleteReport | RestoreReport) -> None:
+        """Write every failure of a call."""
+        for failure in report.failures:
+            if failure.outcome not in self._fine:
+                row = failure.input_id, failure.annotation_id
+                self._write(*row, failure.outcome, failure.message, failure.code, failure.name)
+
+    def add_rows(self, rows: Iterable[Row], outcome: str, message: str) -> None:
+        """Write IDs that are in no report."""
+        for input_id, *annotation_id in rows:
+            self._write(input_id, annotation_id[0] if annotation_id else None, outcome, message)
+
+    def show(self) -> None:
+        """Show the first failures on standard error, and tell where all are."""
+        if self.count:
+            print_table(notes, ["input", "annotation", "outcome", "why"], self.first)
+            if self.path is not None:
+                results.print(f"Failures: {self.path}")
+
+    def _write(
+        self,
+        input_id: str,
+        annotation_id: str | None,
+        outcome: str,
+        message: str,
+        code: int = 0,
+        name: str = "",
+    ) -> None:
+        if self.path is not None:
+            self._rows.writerow([input_id, annotation_id, outcome, code, name, message])
+        self.count += 1
+        if len(self.first) < SHOWN_FAILURES:
+            self.first.append((input_id, annotation_id, outcome, message))
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """The seconds that a run may take; ``None`` for as long as it takes."""
+
+    seconds: float | None
+    _begin: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> float | None:
+        """What the next call may take. When nothing is left it is refused by the call, whose report then says so."""
+        if self.seconds is None:
+            return None
+        return max(round(self.seconds - (time.monotonic() - self._begin), 3), 0.001)
+
+
+def calls(rows: Rows) -> Iterator[Sequence[Row]]:
+    """Give the rows of each call."""
+    return rows.parts(ROWS_PER_CALL)
+
+
+def count_of_calls(rows: Rows) -> int:
+    """Tell how many calls that is."""
+    return -(-rows.distinct // ROWS_PER_CALL)
+
+
+def run(rows: Rows, call: Callable[[int, Sequence[Row]], DeleteReport], failures: FailuresFile) -> Totals:
+    """Make call after call, and add up what becomes of every ID.
+
+    Args:
+        rows: What is to be deleted.
+        call: Deletes the part of this number, from 0.
+        failures: Where to write what is not deleted.
+
+    Returns:
+        The sums, also where the run was stopped: what it did not come to is ``unsent``.
+
+    Raises:
+        ClarifaiError: The first call was refused. Nothing was sent; nor was with the errors below.
+        RefusedError: The file was changed before the first call.
+        KeyboardInterrupt: Ctrl-C before the first call.
+
+    """
+    begin, totals = time.monotonic(), Totals(requested=rows.distinct)
+    try:
+        for number, part in enumerate(calls(rows)):
+            report, totals.stopped_by = attempt(partial(call, number, part))
+            if report is not None:
+                totals.add(report)
+                failures.add(report)
+            elif isinstance(totals.stopped_by, KeyboardInterrupt):
+                totals.unknown += len(part)
+                failures.add_rows(part, "unknown", "the call was broken off")
+            if totals.stopped_by is not None:
+                break
+    except (RefusedError, OSError, KeyboardInterrupt) as error:
+        totals.stopped_by = error
+    if totals.stopped_by is not None:
+        if not totals.accounted:
+            raise totals.stopped_by
+        _account_for_the_rest(rows, totals, failures)
+    totals.elapsed = time.monotonic() - begin
+    return totals
+
+
+def attempt(call: Callable[[], AnyReport]) -> tuple[AnyReport | None, BaseException | None]:
+    """Make a call. Gives its report, if there is one, and what stopped it before everything was attempted."""
+    try:
+        return call(), None
+    except (DeletionError, RestoreError) as error:
+        return cast("AnyReport", error.report), None
+    except (ClarifaiError, KeyboardInterrupt) as error:
+        return getattr(error, "report", None), error
+
+
+def _account_for_the_rest(rows: Rows, totals: Totals, failures: FailuresFile) -> None:
+    """Count and write what is in no call's report."""
+    totals.ok = False
+    accounted = totals.accounted
+    totals.unsent += totals.requested - accounted
+    try:
+        failures.add_rows(islice(rows, accounted, None), "unsent", reason(totals.stopped_by) or "")
+    except (RefusedError, OSError, KeyboardInterrupt) as error:
+        notes.print(f"{failures.path} lacks some of what was not sent: {str(error) or 'interrupted'}")
