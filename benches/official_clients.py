@@ -103,7 +103,11 @@ def pace(milliseconds: int) -> Callable[[Scale], Row]:
 
     def measure(scale: Scale) -> Row:
         count, for_sdk, latency = scale(40_000, 4_000), scale(20_000, 2_500), milliseconds / 1000
-        options = {"requests_per_second": QUOTA, "latency": latency / 2, "latency_back": latency / 2}
+        options: dict[str, Any] = {
+            "requests_per_second": QUOTA,
+            "latency": latency / 2,
+            "latency_back": latency / 2,
+        }
         with service(count, **options) as peer:
             ours = emptied(peer, run("ours_pairs", base_url=peer.base_url, count=count))
         with service(for_sdk, **options) as peer:
@@ -172,7 +176,11 @@ def shared(scale: Scale) -> Row:
 def gather(scale: Scale) -> Row:
     """Single deletions, all awaited in one gather."""
     count, for_aio, latency = scale(10_000, 2_000), scale(150, 45), 0.1
-    options = {"requests_per_second": QUOTA, "latency": latency / 2, "latency_back": latency / 2}
+    options: dict[str, Any] = {
+        "requests_per_second": QUOTA,
+        "latency": latency / 2,
+        "latency_back": latency / 2,
+    }
     with service(count, **options) as peer:
         work = run("ours_awaited", base_url=peer.base_url, first=0, count=count, pattern="all")
         ours = emptied(peer, work)

@@ -21,6 +21,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from clarifai_annotations import Client
 from service import PER_INPUT, service
@@ -35,12 +36,12 @@ CLIENT: dict[str, Any] = {
 }
 
 
-def by_inputs(client: Client, ids: list[str], **safety: Path) -> int:
+def by_inputs(client: Client, ids: list[str], **safety: Any) -> int:
     """Delete by inputs; tell how many requests it took."""
     return client.delete_input_annotations(ids, **safety).requests
 
 
-def planned(client: Client, ids: list[str], **safety: Path) -> int:
+def planned(client: Client, ids: list[str], **safety: Any) -> int:
     """Plan, and delete what the plan lists."""
     plan = client.plan_input_deletion(ids)
     return plan.requests + plan.execute(**safety).requests

@@ -64,6 +64,18 @@ impl Of {
             _ => outcome.name(),
         }
     }
+
+    /// What an outcome says where there is no error behind it.
+    fn explain(self, outcome: Outcome) -> &'static str {
+        match (self, outcome) {
+            (Self::Deletion, Outcome::Absent) => "a list does not show it",
+            (Self::Restoration, Outcome::Absent) => "it is there already",
+            // By the journal: this run did not come to it.
+            (_, Outcome::Unknown) => "an earlier run of the call was ended while it was under way",
+            (_, Outcome::Failed) => "an earlier run of the call was refused it",
+            (_, Outcome::Deleted | Outcome::Unsent) => "",
+        }
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -540,7 +552,7 @@ impl Rows {
         let (code, name, message) = match self.error(row) {
             Some(error @ Error::Api(Status { code, name, .. })) => (*code, name.clone(), error.to_string()),
             Some(error) => (0, String::new(), error.to_string()),
-            None => (0, String::new(), String::new()),
+            None => (0, String::new(), self.of.explain(self.outcome(row)).into()),
         };
         Failure {
             position,

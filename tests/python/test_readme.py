@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,20 @@ def test_an_example_of_a_suite_passes(suite: str, pytester: pytest.Pytester) -> 
 
 def test_there_are_examples_to_run() -> None:
     assert (len(EXAMPLES), len(SUITES)) == (11, 1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_every_picture_is_made_from_the_real_program(tmp_path: Path) -> None:
+    command: list[str | Path] = [sys.executable, README.parent / "docs/pictures.py", tmp_path]
+    subprocess.run(command, check=True, capture_output=True)
+    shown = re.findall(r"!\[\w+\]\(docs/(\w+\.svg)\)", README.read_text(encoding="utf-8"))
+    made = {
+        path.name: path.read_text(encoding="utf-8").replace("&#160;", " ") for path in tmp_path.glob("*.svg")
+    }
+    assert shown == ["plan.svg", "delete.svg", "restore.svg"]
+    assert "To delete: 150 annotations" in made["plan.svg"]
+    assert "Deleted 150 of 151 annotations" in made["delete.svg"]
+    assert "Restored 5 of 5 annotations" in made["restore.svg"]
 
 
 def test_the_commands_of_the_readme_are_the_ones_that_ci_runs() -> None:
