@@ -1,7 +1,8 @@
-"""Run by .ci/run where nothing but the wheel is installed: a deletion of each kind against the emulator."""
+"""Run by .ci/run where nothing but the wheel is installed: a deletion of each kind, and one taken back."""
 
 import asyncio
 import sys
+import tempfile
 
 import clarifai_annotations
 from clarifai_annotations import IdError
@@ -28,7 +29,11 @@ with Emulator() as emulator:
             sys.exit("an empty annotation_ids was not refused")
         left = [it.annotation_id for it in emulator.annotations() if not it.input_level]
         assert left == ["d"], left
-        client.delete_input_annotations(["photo"])
-    assert all(it.input_level for it in emulator.annotations())
+        with tempfile.TemporaryDirectory() as folder:
+            backup = f"{folder}/backup.parquet"
+            assert client.plan_input_deletion(["photo"]).deletions == 1
+            client.delete_input_annotations(["photo"], backup=backup, journal=f"{folder}/journal")
+            assert all(it.input_level for it in emulator.annotations())
+            assert client.restore_annotations(backup).restored == 1
 
 print(f"Python {sys.version.split()[0]}: clarifai-annotations {clarifai_annotations.__version__} works")
