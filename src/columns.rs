@@ -1,6 +1,11 @@
 //! Columns of texts or bytes out of a Parquet file, a few thousand rows at a time.
 
-use std::{fs::File, io, io::BufReader, path::Path};
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+};
 
 use bytes::Bytes;
 use parquet::{
@@ -33,6 +38,15 @@ impl From<ParquetError> for ColumnsError {
     fn from(error: ParquetError) -> Self {
         Self::Invalid(error.to_string().trim_start_matches("Parquet error: ").into())
     }
+}
+
+/// Runs what reads a file. The parquet crate is not ready for every kind of damage, and panics at some.
+///
+/// # Errors
+/// Those of `read`; [`ColumnsError::Invalid`] when it panics.
+pub fn guarded<T>(read: impl FnOnce() -> Result<T, ColumnsError>) -> Result<T, ColumnsError> {
+    let damaged = |_| Err(ColumnsError::Invalid("the file is damaged".into()));
+    panic::catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(damaged)
 }
 
 /// A file of which no more than `len` bytes count.
@@ -81,7 +95,7 @@ impl Columns {
     pub fn open(path: &Path, names: &[impl AsRef<str>]) -> Result<Self, ColumnsError> {
         let file = File::open(path)?;
         let len = file.metadata()?.len();
-        let reader = SerializedFileReader::new(Prefix { file, len })?;
+        let reader = guarded(|| Ok(SerializedFileReader::new(Prefix { file, len })?))?;
         let schema = reader.metadata().file_metadata().schema_descr();
         for name in names {
             let column = column(schema, name.as_ref())?;
@@ -111,6 +125,10 @@ impl Columns {
     /// # Errors
     /// [`ColumnsError::Invalid`] when the file is damaged.
     pub fn next_rows(&mut self) -> Result<Vec<Row>, ColumnsError> {
+        guarded(|| self.read_rows())
+    }
+
+    fn read_rows(&mut self) -> Result<Vec<Row>, ColumnsError> {
         while self.left_in_group == 0 {
             if self.next_group == self.reader.num_row_groups() {
                 return Ok(Vec::new());

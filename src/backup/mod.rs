@@ -20,7 +20,7 @@ use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 pub use reader::{Copies, Messages};
 pub use writer::{Backup, UnderWay};
 
-use crate::error::Error;
+use crate::{columns::guarded, error::Error};
 
 /// The columns of a backup. `annotation` is a serialized `clarifai.api.Annotation`.
 const SCHEMA: &str = "message clarifai_annotations_backup {
@@ -85,12 +85,13 @@ fn footer_that_ends_at(file: &mut File, end: u64) -> std::io::Result<Option<Parq
     let mut footer = vec![0; length as usize];
     file.seek(SeekFrom::Start(start))?;
     file.read_exact(&mut footer)?;
-    let footer = ParquetMetaDataReader::decode_metadata(&footer).ok();
+    let footer = guarded(|| Ok(ParquetMetaDataReader::decode_metadata(&footer)?)).ok();
     Ok(footer.filter(|footer| {
         let columns = footer.row_groups().iter().flat_map(|group| group.columns());
         columns.into_iter().all(|column| {
-            let (first, length) = column.byte_range();
-            first >= 4 && first.checked_add(length).is_some_and(|last| last <= start)
+            let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let last = first.checked_add(column.compressed_size());
+            first >= 4 && column.compressed_size() >= 0 && last.is_some_and(|last| last as u64 <= start)
         })
     }))
 }
@@ -167,6 +168,28 @@ mod tests {
             save(&path, std::slice::from_ref(&more));
             let saved = saved.chain(more.iter().map(|listed| listed.message.clone()));
             prop_assert_eq!(read(&path), saved.collect::<Vec<_>>());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+
+        #[test]
+        fn a_damaged_backup_is_read_or_refused(damage in prop::collection::vec((0.0..1.0, any::<u8>()), 1..8)) {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("backup.parquet");
+            save(&path, &[numbered(0, 20), numbered(1, 5)]);
+            let mut bytes = fs::read(&path).unwrap();
+            for (place, value) in damage {
+                let place = (bytes.len() as f64 * place) as usize;
+                bytes[place] = value;
+            }
+            fs::write(&path, bytes).unwrap();
+            if let Ok(copies) = Copies::find(&path, "me", "cats", None)
+                && let Ok(messages) = copies.messages()
+            {
+                prop_assert!(messages.take_while(Result::is_ok).count() <= copies.targets.len());
+            }
         }
     }
 

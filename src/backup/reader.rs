@@ -12,7 +12,7 @@ use parquet::file::serialized_reader::SerializedFileReader;
 
 use super::{last_footer, refuse};
 use crate::{
-    columns::{Columns, ColumnsError, Prefix, Row},
+    columns::{Columns, ColumnsError, Prefix, Row, guarded},
     error::Error,
     ids::{ColumnBuilder, Targets},
 };
@@ -102,13 +102,8 @@ impl Copies {
     /// # Errors
     /// [`Error::Backup`] when the file cannot be read.
     pub fn messages(&self) -> Result<Messages<'_>, Error> {
-        Ok(Messages {
-            copies: self,
-            columns: columns(&self.path, &["annotation"])?,
-            read: Vec::new().into_iter(),
-            row: 0,
-            next: 0,
-        })
+        let columns = columns(&self.path, &["annotation"])?;
+        Ok(Messages { copies: self, columns, read: Vec::new().into_iter(), row: 0, next: 0 })
     }
 }
 
@@ -126,6 +121,12 @@ impl Iterator for Messages<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let wanted = *self.copies.rows.get(self.next)?;
+        Some(self.up_to(wanted))
+    }
+}
+
+impl Messages<'_> {
+    fn up_to(&mut self, wanted: u32) -> Result<Bytes, Error> {
         let invalid = |why: String| refuse(&self.copies.path, why);
         loop {
             match self.read.next() {
@@ -134,17 +135,15 @@ impl Iterator for Messages<'_> {
                     if self.row > wanted {
                         self.next += 1;
                         let message = values.pop().flatten();
-                        return Some(
-                            message.ok_or_else(|| invalid(format!("row {wanted} holds no annotation"))),
-                        );
+                        return message.ok_or_else(|| invalid(format!("row {wanted} holds no annotation")));
                     }
                 }
                 None => match self.columns.next_rows() {
                     Ok(read) if read.is_empty() => {
-                        return Some(Err(invalid("has fewer rows than before".into())));
+                        return Err(invalid("has fewer rows than before".into()));
                     }
                     Ok(read) => self.read = read.into_iter(),
-                    Err(error) => return Some(Err(invalid(error.to_string()))),
+                    Err(error) => return Err(invalid(error.to_string())),
                 },
             }
         }
@@ -158,8 +157,8 @@ fn columns(path: &Path, names: &[&str]) -> Result<Columns, Error> {
     let Some((_, len)) = footer else {
         return Err(invalid("is no backup: it is no Parquet file".into()));
     };
-    let reader =
-        SerializedFileReader::new(Prefix { file, len }).map_err(|error| invalid(error.to_string()))?;
+    let reader = guarded(|| Ok(SerializedFileReader::new(Prefix { file, len })?));
+    let reader = reader.map_err(|error| invalid(error.to_string()))?;
     Columns::new(reader, names).map_err(|error| invalid(format!("is no backup: {error}")))
 }
 

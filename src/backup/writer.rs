@@ -34,7 +34,7 @@ use crate::{error::Error, wire::Listed};
 
 /// A batch waits for others to save with it for so long per row group that there is already, and no longer than
 /// this: the footers, of which each names all row groups, stay a small part of the file.
-const WINDOW_PER_GROUP: Duration = Duration::from_millis(20);
+const WINDOW_PER_GROUP: Duration = Duration::from_millis(50);
 const LONGEST_WINDOW: Duration = Duration::from_secs(4);
 /// Nor for more than so many bytes.
 const ENOUGH: usize = 16 << 20;

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from clarifai_annotations._native import parquet_rows
 from clarifai_annotations.cli import id_files
 from clarifai_annotations.emulator import Emulator
 from test_cli import COMMAND, invoke, left, write
@@ -170,6 +176,25 @@ def test_a_file_is_refused_before_anything_is_sent_for(
     Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
     done = invoke("delete", name, "--yes")
     assert (done.exit_code, message in done.stderr, emulator.requests) == (2, True, []), done.stderr
+
+
+@given(
+    damage=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=3)), min_size=1
+    )
+)
+def test_damaged_parquet_is_read_or_refused_in_words(damage: list[tuple[float, bytes]]) -> None:
+    whole = io.BytesIO()
+    pl.DataFrame({"input_id": [f"p{n}" for n in range(30)]}).write_parquet(whole)
+    file = bytearray(whole.getvalue())
+    for place, value in damage:
+        start = int(place * len(file))
+        file[start : start + len(value)] = value
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as damaged:
+        damaged.write(file)
+        damaged.flush()
+        with contextlib.suppress(ValueError):
+            assert all(len(row) == 1 for row in parquet_rows(damaged.name, ["input_id"]))
 
 
 def test_a_null_in_parquet_is_refused_with_its_row(emulator: Emulator) -> None:
