@@ -36,7 +36,14 @@ pub enum ColumnsError {
 
 impl From<ParquetError> for ColumnsError {
     fn from(error: ParquetError) -> Self {
-        Self::Invalid(error.to_string().trim_start_matches("Parquet error: ").into())
+        let text = error.to_string();
+        let text = text.trim_start_matches("Parquet error: ");
+        match text.strip_prefix("Disabled feature at compile time: ") {
+            Some(codec) => {
+                Self::Invalid(format!("is compressed by {codec}, which is not read here: write it with zstd"))
+            }
+            None => Self::Invalid(text.into()),
+        }
     }
 }
 

@@ -5,6 +5,8 @@
 //! that is known. One without a row was never sent.
 
 use std::{
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
@@ -93,7 +95,7 @@ impl Journal {
         heading: &Heading<'_>,
         targets: &Arc<Targets>,
     ) -> Result<(Self, Vec<Outcome>), Error> {
-        let failed = |error: rusqlite::Error| refuse(&place.path, explain(&error));
+        let failed = |error: rusqlite::Error| refuse_call(&place.path, explain(&error));
         let connection = connect(place, heading, targets)?;
         let past = past(&connection, place.part, targets).map_err(failed)?;
         let (queue, letters) = mpsc::channel();
@@ -135,54 +137,73 @@ fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::Journal { message: format!("journal {}: {why}", path.display()) }
 }
 
+/// Refuses a call before anything is sent.
+fn refuse_call(path: &Path, why: impl std::fmt::Display) -> Error {
+    refuse(path, format!("{why}. Nothing was sent"))
+}
+
 fn explain(error: &rusqlite::Error) -> String {
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "is in use by another call: give each call a file, or a part, of its own. Nothing was sent".into()
+            "is in use by another call: give each call a file of its own".into()
         }
-        Some(ErrorCode::NotADatabase) => {
-            "is there and is no journal: give another path. Nothing was sent".into()
-        }
+        Some(ErrorCode::NotADatabase) => NO_JOURNAL.into(),
         _ => format!("cannot be used: {error}"),
+    }
+}
+
+const NO_JOURNAL: &str = "is there and is no journal: give another path";
+
+/// Looks at a file that is there before SQLite does, which may change what it opens.
+fn inspect(path: &Path) -> Result<(), Error> {
+    // SQLite's file format: what it begins with, and where the two numbers stand in its first 100 bytes.
+    const MAGIC: &[u8] = b"SQLite format 3\0";
+    const USER_VERSION: usize = 60;
+    const APPLICATION_ID: usize = 68;
+    let mut head = Vec::new();
+    match File::open(path).and_then(|file| file.take(100).read_to_end(&mut head)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(refuse_call(path, format!("cannot be used: {error}"))),
+        Ok(_) => {}
+    }
+    // Its first transaction may have been broken off: SQLite takes that back.
+    let mut rollback = path.as_os_str().to_owned();
+    rollback.push("-journal");
+    if head.is_empty() || Path::new(&rollback).exists() {
+        return Ok(());
+    }
+    let number = |start: usize| head.get(start..start + 4)?.try_into().ok().map(i32::from_be_bytes);
+    match (head.starts_with(MAGIC), number(APPLICATION_ID), number(USER_VERSION)) {
+        (true, Some(APPLICATION), Some(FORM)) => Ok(()),
+        (true, Some(APPLICATION), Some(form)) => Err(refuse_call(
+            path,
+            format!("is of another version (form {form}, not {FORM}): give another path"),
+        )),
+        _ => Err(refuse_call(path, NO_JOURNAL)),
     }
 }
 
 /// The file, opened for this call alone.
 fn connect(place: &Place, heading: &Heading<'_>, targets: &Targets) -> Result<Connection, Error> {
-    let failed = |error: rusqlite::Error| refuse(&place.path, explain(&error));
-    let connection = Connection::open(&place.path).map_err(failed)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    // Exclusive: two calls that wrote one journal would each believe the other's outcomes to be their own.
-    connection
-        .execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;")
-        .map_err(failed)?;
-    let number =
-        |pragma: &str| connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get::<_, i32>(0));
-    let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
-    match (number("application_id").map_err(failed)?, number("user_version").map_err(failed)?) {
-        (0, 0) if tables.map_err(failed)? == 0 => {
+    inspect(&place.path)?;
+    let open = || {
+        let connection = Connection::open(&place.path)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        // Exclusive: two calls that wrote one journal would each believe the other's outcomes to be their own.
+        connection
+            .execute_batch("PRAGMA locking_mode = EXCLUSIVE; PRAGMA synchronous = FULL; BEGIN IMMEDIATE;")?;
+        let is_new = connection.query_row("SELECT count(*) = 0 FROM sqlite_schema", [], |row| row.get(0))?;
+        if is_new {
             let marks = format!("PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {FORM};");
-            connection
-                .execute_batch(TABLES)
-                .and_then(|()| connection.execute_batch(&marks))
-                .map_err(failed)?;
+            connection.execute_batch(&marks)?;
+            connection.execute_batch(TABLES)?;
         }
-        (APPLICATION, FORM) => {}
-        (APPLICATION, form) => {
-            let why = format!(
-                "is of another version (form {form}, not {FORM}): give another path. Nothing was sent"
-            );
-            return Err(refuse(&place.path, why));
-        }
-        _ => {
-            return Err(refuse(
-                &place.path,
-                "is there and is no journal: give another path. Nothing was sent",
-            ));
-        }
-    }
+        // Only then: the marks must stand in the file itself, for whoever looks at it next.
+        connection.execute_batch("COMMIT; PRAGMA journal_mode = WAL;")?;
+        Ok(connection)
+    };
+    let connection = open().map_err(|error: rusqlite::Error| refuse_call(&place.path, explain(&error)))?;
     agree(&connection, place, heading, targets)?;
-    connection.execute_batch("COMMIT").map_err(failed)?;
     Ok(connection)
 }
 
@@ -193,7 +214,7 @@ fn agree(
     heading: &Heading<'_>,
     targets: &Targets,
 ) -> Result<(), Error> {
-    let failed = |error: rusqlite::Error| refuse(&place.path, explain(&error));
+    let failed = |error: rusqlite::Error| refuse_call(&place.path, explain(&error));
     let Heading { operation, user_id, app_id, base_url } = *heading;
     let ids = fingerprint(targets);
     let found = connection
@@ -230,10 +251,7 @@ fn agree(
     } else {
         return Ok(());
     };
-    Err(refuse(
-        &place.path,
-        format!("{why}: give another path, or make the call that it was made for. Nothing was sent"),
-    ))
+    Err(refuse_call(&place.path, format!("{why}: give another path, or make the call that it was made for")))
 }
 
 /// A hash of all that a call names, in its order.

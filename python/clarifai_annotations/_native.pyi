@@ -253,7 +253,7 @@ def delete_input_annotations(
             backup that is there is added to. `restore_annotations` posts it back.
         journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
             with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
-            is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
+            is not sent again; what was under way is sent once more. ``(path, part)`` for one of several
             calls that share a file, from 0.
         max_deletions: The most annotations that may go. All are listed before the first is deleted,
             and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.

@@ -15,7 +15,7 @@ use std::{
     path::Path,
 };
 
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 
 pub use reader::{Copies, Messages};
 pub use writer::{Backup, UnderWay};
@@ -61,7 +61,7 @@ fn last_footer(file: &mut File) -> std::io::Result<Option<(ParquetMetaData, u64)
         let places = block.windows(MAGIC.len()).enumerate().rev().filter(|(_, window)| window == MAGIC);
         for (place, _) in places {
             let end = start + (place + MAGIC.len()) as u64;
-            if let Some(footer) = footer_that_ends_at(file, end)? {
+            if let Some(footer) = footer_that_ends_at(file, end, len)? {
                 return Ok(Some((footer, end)));
             }
         }
@@ -70,7 +70,7 @@ fn last_footer(file: &mut File) -> std::io::Result<Option<(ParquetMetaData, u64)
     Ok(None)
 }
 
-fn footer_that_ends_at(file: &mut File, end: u64) -> std::io::Result<Option<ParquetMetaData>> {
+fn footer_that_ends_at(file: &mut File, end: u64, len: u64) -> std::io::Result<Option<ParquetMetaData>> {
     if end < 4 + TAIL {
         return Ok(None);
     }
@@ -87,12 +87,16 @@ fn footer_that_ends_at(file: &mut File, end: u64) -> std::io::Result<Option<Parq
     file.read_exact(&mut footer)?;
     let footer = guarded(|| Ok(ParquetMetaDataReader::decode_metadata(&footer)?)).ok();
     Ok(footer.filter(|footer| {
-        let columns = footer.row_groups().iter().flat_map(|group| group.columns());
-        columns.into_iter().all(|column| {
-            let first = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            let last = first.checked_add(column.compressed_size());
-            first >= 4 && column.compressed_size() >= 0 && last.is_some_and(|last| last as u64 <= start)
-        })
+        let columns = || footer.row_groups().iter().flat_map(|group| group.columns());
+        let first_of = |column: &ColumnChunkMetaData| {
+            column.dictionary_page_offset().unwrap_or(column.data_page_offset())
+        };
+        let last_of = |column: &ColumnChunkMetaData| first_of(column).checked_add(column.compressed_size());
+        let are_before = columns()
+            .all(|column| first_of(column) >= 4 && last_of(column).is_some_and(|last| last as u64 <= start));
+        // What an annotation carries may look like a footer too; but ours come right after their last row group.
+        let is_ours = columns().filter_map(last_of).max().unwrap_or(4) as u64 == start;
+        are_before && (is_ours || end == len)
     }))
 }
 
@@ -203,6 +207,20 @@ mod tests {
         let copies = Copies::find(&path, "me", "cats", None).unwrap();
         assert_eq!((copies.targets.len(), copies.superseded), (2, 1));
         assert_eq!(read(&path), [calls[0][1].message.clone(), calls[1][0].message.clone()]);
+    }
+
+    #[test]
+    fn a_backup_that_was_cut_off_at_its_birth_is_begun_anew() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let _begun = Backup::open(&path, "me", "cats").unwrap();
+        let beginning = fs::read(&path).unwrap();
+        for length in MAGIC.len()..beginning.len() {
+            let path = folder.path().join(length.to_string());
+            fs::write(&path, &beginning[..length]).unwrap();
+            save(&path, &[numbered(0, 1)]);
+            assert_eq!(read(&path).len(), 1);
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Copies {
         let refuse_columns = |error: ColumnsError| invalid(error.to_string());
         let mut columns = columns(path, &["user_id", "app_id", "input_id", "annotation_id"])?;
         let mut ids = [ColumnBuilder::new("input_ids"), ColumnBuilder::new("annotation_ids")];
-        let (mut rows, mut others) = (Vec::new(), HashSet::new());
+        let (mut rows, mut others, mut has_own) = (Vec::new(), HashSet::new(), false);
         let mut row = 0_u32;
         loop {
             let read = columns.next_rows().map_err(refuse_columns)?;
@@ -53,19 +53,20 @@ impl Copies {
             for values in read {
                 let [user, app, input_id, annotation_id] =
                     texts(values).ok_or_else(|| invalid(format!("row {row} lacks an ID")))?;
+                has_own |= (user.as_str(), app.as_str()) == (user_id, app_id);
                 let is_wanted = input_ids.is_none_or(|wanted| wanted.contains(&input_id));
                 if (user.as_str(), app.as_str()) != (user_id, app_id) {
                     others.insert((user, app));
                 } else if is_wanted {
                     for (column, id) in ids.iter_mut().zip([&input_id, &annotation_id]) {
-                        column.push(id).map_err(|error| invalid(error.to_string()))?;
+                        column.push(id).map_err(|error| refuse(path, error))?;
                     }
                     rows.push(row);
                 }
                 row = row.checked_add(1).ok_or_else(|| invalid("has more than 2³² rows: split it".into()))?;
             }
         }
-        if rows.is_empty() && !others.is_empty() && input_ids.is_none() {
+        if !has_own && !others.is_empty() {
             let mut others: Vec<_> = others.iter().map(|(user, app)| format!("{user}/{app}")).collect();
             others.sort();
             return Err(invalid(format!(

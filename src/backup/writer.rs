@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Seek as _, SeekFrom, Write as _},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -159,6 +159,13 @@ fn write(mut file: BackupFile, letters: &mpsc::Receiver<Letter>, under_way: &Ato
     }
 }
 
+/// What was there before a backup was begun.
+#[derive(Clone, Copy)]
+enum Before {
+    NotThere,
+    Empty,
+}
+
 /// The file, and what its footer says.
 struct BackupFile {
     path: PathBuf,
@@ -170,7 +177,7 @@ struct BackupFile {
     groups: Vec<RowGroupMetaData>,
     /// Where the last whole footer ends.
     end: u64,
-    is_new: bool,
+    before_it_was_begun: Option<Before>,
     /// It could not be written; nor will it be.
     failed: Option<Error>,
 }
@@ -179,6 +186,7 @@ impl BackupFile {
     fn open(path: &Path, user_id: &str, app_id: &str) -> Result<Self, Error> {
         let refuse = |why: String| refuse(path, format!("{why}. Nothing was deleted"));
         let io = |error: std::io::Error| refuse(format!("cannot be written: {error}"));
+        let was_there = path.exists();
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(io)?;
         match file.try_lock() {
@@ -199,13 +207,13 @@ impl BackupFile {
             properties: Arc::new(properties()),
             groups: Vec::new(),
             end: 0,
-            is_new: false,
+            before_it_was_begun: None,
             failed: None,
             schema,
         };
-        if this.file.metadata().map_err(io)?.len() == 0 {
-            this.is_new = true;
-            this.put(MAGIC, Vec::new()).map_err(io)?;
+        if this.is_to_be_begun().map_err(io)? {
+            this.before_it_was_begun = Some(if was_there { Before::Empty } else { Before::NotThere });
+            this.put(MAGIC, Vec::new()).map_err(io).inspect_err(|_| this.undo_beginning())?;
             sync_folder(path);
             return Ok(this);
         }
@@ -219,7 +227,23 @@ impl BackupFile {
         }
         this.groups = footer.row_groups().to_vec();
         this.end = end;
+        // A tail that a crash left behind does not count, and keeps other programs from reading the file.
+        this.file.set_len(end).map_err(io)?;
         Ok(this)
+    }
+
+    /// Whether nothing is in the file, or no more than a part of what every backup begins with: its first writer was
+    /// ended at that moment.
+    fn is_to_be_begun(&mut self) -> std::io::Result<bool> {
+        let (beginning, _) = self.with_footer(MAGIC, Vec::new())?;
+        if self.file.metadata()?.len() >= beginning.len() as u64 {
+            return Ok(false);
+        }
+        let mut found = Vec::new();
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.read_to_end(&mut found)?;
+        // Less than the magic may be anybody's.
+        Ok(found.is_empty() || (found.starts_with(MAGIC) && beginning.starts_with(&found)))
     }
 
     fn append(&mut self, annotations: &[Listed]) -> Result<(), Error> {
@@ -246,21 +270,30 @@ impl BackupFile {
 
     /// Appends `bytes` and a footer that names these row groups.
     fn put(&mut self, bytes: &[u8], groups: Vec<RowGroupMetaData>) -> std::io::Result<()> {
-        let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
-        let columns = Arc::new(SchemaDescriptor::new(Arc::clone(&self.schema)));
-        let product = concat!("clarifai-annotations version ", env!("CARGO_PKG_VERSION"));
-        let about = FileMetaData::new(1, rows, Some(product.into()), None, columns, None);
-        let footer = ParquetMetaDataBuilder::new(about).set_row_groups(groups).build();
-        let mut appended = bytes.to_vec();
-        ParquetMetaDataWriter::new(&mut appended, &footer).finish().map_err(std::io::Error::other)?;
+        let (appended, groups) = self.with_footer(bytes, groups)?;
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&appended)?;
         // Something longer may have been cut off here before.
         self.file.set_len(self.end + appended.len() as u64)?;
         self.file.sync_data()?;
         self.end += appended.len() as u64;
-        self.groups = footer.into_builder().take_row_groups();
+        self.groups = groups;
         Ok(())
+    }
+
+    fn with_footer(
+        &self,
+        bytes: &[u8],
+        groups: Vec<RowGroupMetaData>,
+    ) -> std::io::Result<(Vec<u8>, Vec<RowGroupMetaData>)> {
+        let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
+        let columns = Arc::new(SchemaDescriptor::new(Arc::clone(&self.schema)));
+        let product = concat!("clarifai-annotations version ", env!("CARGO_PKG_VERSION"));
+        let about = FileMetaData::new(1, rows, Some(product.into()), None, columns, None);
+        let footer = ParquetMetaDataBuilder::new(about).set_row_groups(groups).build();
+        let mut with_footer = bytes.to_vec();
+        ParquetMetaDataWriter::new(&mut with_footer, &footer).finish().map_err(std::io::Error::other)?;
+        Ok((with_footer, footer.into_builder().take_row_groups()))
     }
 
     /// A row group, and its description as if it began at 0.
@@ -300,10 +333,18 @@ impl BackupFile {
         Ok((bytes, RowGroupMetaData::clone(&described)))
     }
 
-    /// Ends the file. One in which nothing was saved is taken away again.
+    /// Ends the file. One in which nothing was saved is as it was before.
     fn close(self) {
-        if self.is_new && self.groups.is_empty() {
-            let _ = fs::remove_file(&self.path);
+        if self.groups.is_empty() {
+            self.undo_beginning();
+        }
+    }
+
+    fn undo_beginning(&self) {
+        match self.before_it_was_begun {
+            Some(Before::NotThere) => drop(fs::remove_file(&self.path)),
+            Some(Before::Empty) => drop(self.file.set_len(0)),
+            None => {}
         }
     }
 }

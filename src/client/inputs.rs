@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use futures_util::StreamExt as _;
+use futures_util::{StreamExt as _, stream};
 
 use super::{
     call::Call,
@@ -69,7 +69,9 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
             all.annotations.extend(found.annotations);
         }
     }
-    delete_found(run, &inputs, &all, run.backup).await;
+    let parts = stream::iter(inputs.chunks(run.client.settings.limits.batch_size));
+    let at_once = run.client.settings.limits.max_in_flight;
+    parts.for_each_concurrent(at_once, |inputs| delete_found(run, inputs, &all, run.backup)).await;
     Ok(())
 }
 

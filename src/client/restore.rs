@@ -1,15 +1,10 @@
 //! Deletions taken back: annotations of a backup posted again, save those that are there.
 
-use std::{
-    collections::{HashMap, HashSet},
-    iter::zip,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::HashSet, iter::zip, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tokio::{sync::mpsc, task};
+use tokio::{sync::mpsc, task, time};
 
 use super::{
     Client,
@@ -25,6 +20,9 @@ use crate::{
     report::{Outcome, Report},
     wire::{SET_BY_SERVICE, without_fields},
 };
+
+/// For so long a list may show what is deleted, as a share of `request_timeout`: as long as for a deletion.
+const LATE: f64 = 0.1;
 
 /// Batches that are read ahead.
 const READ_AHEAD: usize = 4;
@@ -89,14 +87,40 @@ fn postable(message: &Bytes) -> Result<Bytes, Error> {
 
 /// Posts those of a batch that are not there.
 async fn post_missing(run: &Run<'_>, ids: Vec<u32>, turn: Turn) {
-    let (mut missing, mut parts) = (Vec::new(), Parts::new(ids, turn));
+    let (missing, present) = listed(run, ids, turn).await;
+    run.call.settle(&present, Outcome::Absent, None);
+    post(run, missing).await;
+    if present.is_empty() {
+        return;
+    }
+    // Lists may be late, and still show what was deleted just before.
+    let pause = run.client.settings.limits.request_timeout.mul_f64(LATE);
+    if run.call.unless_stopped(time::sleep(pause)).await.is_ok()
+        && let Ok(turn) = run.turn().await
+    {
+        let (missing, _) = listed(run, present, turn).await;
+        post(run, missing).await;
+    }
+}
+
+async fn post(run: &Run<'_>, ids: Vec<u32>) {
+    if !ids.is_empty()
+        && let Ok(turn) = run.turn().await
+    {
+        run.carry_out(ids, turn).await;
+    }
+}
+
+/// Which annotations of a batch lists do not show, and which they show. What cannot be listed is settled.
+async fn listed(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> (Vec<u32>, Vec<u32>) {
+    let (mut missing, mut present, mut parts) = (Vec::new(), Vec::new(), Parts::new(ids, turn));
     while let Some((ids, turn)) = parts.next(run).await {
         match lists::pairs(run, &ids, turn).await {
             Ok(listed) => {
-                let there: HashMap<u32, _> = listed.into_iter().collect();
-                let (present, rest): (Vec<u32>, Vec<u32>) = ids.iter().partition(|id| there.contains_key(id));
-                run.call.settle(&present, Outcome::Absent, None);
-                missing.extend(rest);
+                let there: HashSet<u32> = listed.into_iter().map(|(id, _)| id).collect();
+                let (shown, others): (Vec<u32>, Vec<u32>) = ids.iter().partition(|id| there.contains(id));
+                present.extend(shown);
+                missing.extend(others);
             }
             Err(setback) => {
                 if let Some((ids, error)) = parts.failed(ids, setback) {
@@ -105,9 +129,5 @@ async fn post_missing(run: &Run<'_>, ids: Vec<u32>, turn: Turn) {
             }
         }
     }
-    if !missing.is_empty()
-        && let Ok(turn) = run.turn().await
-    {
-        run.carry_out(missing, turn).await;
-    }
+    (missing, present)
 }

@@ -1,0 +1,346 @@
+"""Random deletions, plans and restorations with faults and kills, beside a model of what may be gone and what is saved.
+
+`SAFETY_CASES` is the number of random histories.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from child_calls import ChildCalls, child_calls
+from clarifai_annotations import ClarifaiError, DeleteReport, DeletionLimitError, RestoreReport
+from clarifai_annotations.emulator import Emulator, Fault
+from conftest import KEY
+from copies import Pair, annotation, columns, copies, stored, without_stamp, without_times
+from test_journal import outcomes_by_now
+
+CASES = settings(
+    max_examples=int(os.environ.get("SAFETY_CASES", "50")),
+    stateful_step_count=25,
+    deadline=None,
+    # To explain a failure takes hundreds of runs, and no two races are the same.
+    phases=[phase for phase in Phase if phase is not Phase.explain],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+# Few, so that what is deleted comes back and goes again.
+INPUT_IDS = ["p0", "p1", "p2", "p3"]
+PAIRS: list[Pair] = [(input_id, annotation_id) for input_id in INPUT_IDS for annotation_id in "abcde"]
+
+some_pairs = st.lists(st.sampled_from(PAIRS), min_size=1, max_size=12)
+some_inputs = st.lists(st.sampled_from([*INPUT_IDS, "nowhere"]), min_size=1, max_size=4)
+# Either is named: pairs, or inputs.
+some_named = st.one_of(some_pairs, some_inputs)
+some_fault = st.sampled_from(
+    [
+        Fault.status(24156),
+        Fault.status(11101),
+        Fault.status(10030),
+        Fault.status(11009),
+        Fault.grpc(14),
+        Fault.grpc(13),
+        Fault.dropped_before(),
+        Fault.dropped_after(),
+        Fault.unanswered(),
+        Fault.partial(1),
+        Fault.goaway(),
+    ]
+)
+some_conduct = st.fixed_dictionaries(
+    {
+        "missing_pair": st.sampled_from(["refused", "mixed", "failure"]),
+        "latency_back": st.sampled_from([0.0, (0.0, 0.003)]),
+        "seed": st.integers(0, 2**32),
+        "fault_rates": st.dictionaries(some_fault, st.sampled_from([0.02, 0.05, 0.1]), max_size=3),
+    }
+)
+some_limits = st.fixed_dictionaries(
+    {"batch_size": st.sampled_from([1, 2, 5]), "max_in_flight": st.sampled_from([1, 3, 32])}
+)
+
+Named = list[Pair] | list[str]
+
+
+def input_of(target: Pair | str) -> str:
+    return target if isinstance(target, str) else target[0]
+
+
+def names(named: Collection[Pair | str], pair: Pair) -> bool:
+    """Whether a call that names these asks for this annotation."""
+    return pair in named or pair[0] in named
+
+
+class Safety(RuleBasedStateMachine):
+    """One app, the backup that all its deletions write, and what is known of both."""
+
+    def __init__(self, calls: ChildCalls) -> None:
+        super().__init__()
+        self.calls = calls
+        self.folder = Path(tempfile.mkdtemp(prefix="safety-"))
+        self.backup = self.folder / "backup.parquet"
+        self.numbers = itertools.count()
+        self.there: dict[Pair, bytes] = {}
+        self.saved: set[tuple[Pair, bytes]] = set()
+
+    @initialize(conduct=some_conduct, limits=some_limits)
+    def begin(self, conduct: dict[str, Any], limits: dict[str, Any]) -> None:
+        self.emulator = Emulator(**conduct)
+        self.limits = {**limits, "requests_per_second": None, "request_timeout": 0.2, "max_attempts": 3}
+        self.is_faulty = bool(conduct["fault_rates"])
+        self.client = self.emulator.client(pat=KEY, **self.limits)
+        for input_id in INPUT_IDS:
+            self.emulator.add_input(input_id)
+        self.add(PAIRS[::2])
+
+    def teardown(self) -> None:
+        if hasattr(self, "emulator"):
+            self.client.close()
+            self.emulator.stop()
+        shutil.rmtree(self.folder)
+
+    @rule(pairs=some_pairs)
+    def add(self, pairs: list[Pair]) -> None:
+        for pair in dict.fromkeys(pairs):
+            if pair not in self.there:
+                # Never the same twice, so that one copy does not pass for another.
+                message = annotation(f"{pair} for the {next(self.numbers)}. time")
+                self.emulator.add_annotation(*pair, message=message)
+        self.there = stored(self.emulator)
+
+    @rule(pair=st.sampled_from(PAIRS[:2]))
+    def lock(self, pair: Pair) -> None:
+        self.emulator.lock(*pair)
+
+    @rule(named=some_named, backup=st.booleans(), missing_ok=st.booleans())
+    def delete(self, named: Named, backup: bool, missing_ok: bool) -> None:
+        report = self.made(named, missing_ok=missing_ok, backup=self.backup if backup else None)
+        self.look(report, named, saves=backup)
+
+    @rule(named=some_named, backup=st.booleans())
+    def delete_with_a_journal_and_again(self, named: Named, backup: bool) -> None:
+        options = {"journal": self.new_journal(), "backup": self.backup if backup else None}
+        report = self.made(named, **options)
+        self.look(report, named, saves=backup)
+        self.go_on(named, options)
+
+    @rule(inputs=some_inputs, most=st.integers(0, 12), backup=st.booleans())
+    def delete_with_a_cap(self, inputs: list[str], most: int, backup: bool) -> None:
+        before = len(self.there)
+        try:
+            report = self.made(inputs, max_deletions=most, backup=self.backup if backup else None)
+        except DeletionLimitError:
+            assert sum(pair[0] in inputs for pair in self.there) > most
+            self.look(None, [], saves=backup)
+        else:
+            self.look(report, inputs, saves=backup)
+            assert before - len(self.there) <= most
+
+    @rule(named=some_named, late=some_pairs, backup=st.booleans())
+    def plan_and_execute(self, named: Named, late: list[Pair], backup: bool) -> None:
+        plan_of = self.client.plan_deletion if is_pairs(named) else self.client.plan_input_deletion
+        try:
+            plan = plan_of(*arguments(named))
+        except ClarifaiError:
+            # Where lists may be refused for good there may be no plan.
+            if not self.is_faulty:
+                raise
+            return self.look(None, [], saves=backup)
+        found = [(it.input_id, it.annotation_id) for it in plan.annotations if it.action == "delete"]
+        planned = [(input_id, annotation_id) for input_id, annotation_id in found if annotation_id]
+        assert set(planned) == {pair for pair in self.there if names(named, pair)}
+        self.add(late)
+        report = plan.execute(on_failure="report", backup=self.backup if backup else None)
+        return self.look(report, planned, saves=backup)
+
+    @rule(named=some_named, requests=st.integers(0, 4), then_after=st.sampled_from([0.0, 0.001, 0.003]))
+    def kill_and_go_on(self, named: Named, requests: int, then_after: float) -> None:
+        options: dict[str, Any] = {"journal": self.new_journal(), "backup": self.backup}
+        least = len(self.emulator.requests) + requests
+        self.calls.begin(
+            self.emulator,
+            method_of(named),
+            *arguments(named),
+            settings=self.limits,
+            on_failure="report",
+            **options,
+        )
+        self.calls.kill_when(lambda: len(self.emulator.requests) >= least, then_after)
+        # What it had on its way comes in now or never.
+        self.emulator.suspend()
+        self.emulator.resume()
+        self.look(None, named, saves=True)
+        self.go_on(named, options)
+
+    @rule(garbage=st.binary(min_size=1, max_size=40))
+    @precondition(lambda self: self.backup.exists())
+    def tear(self, garbage: bytes) -> None:
+        """Leave the backup as a crash does, in the middle of what would have come next."""
+        with self.backup.open("ab") as backup:
+            backup.write(garbage)
+
+    @rule(inputs=st.one_of(st.none(), some_inputs))
+    @precondition(lambda self: self.saved)
+    def restore(self, inputs: list[str] | None) -> None:
+        latest = {
+            pair: message for pair, message in copies(self.backup) if inputs is None or pair[0] in inputs
+        }
+        before = self.there
+        report = self.client.restore_annotations(self.backup, input_ids=inputs, on_failure="report")
+        self.there = stored(self.emulator)
+        assert before.items() <= self.there.items()
+        for pair in self.there.keys() - before.keys():
+            assert without_stamp(self.there[pair]) == without_stamp(without_times(latest[pair]))
+        counted = report.restored + report.present + report.failed + report.unknown + report.unsent
+        assert report.requested == len(latest) == counted
+        for pair, outcome in outcomes_of(report, list(latest)).items():
+            if outcome in ("restored", "present"):
+                assert pair in self.there, f"{pair} is {outcome} and not there"
+            elif outcome in ("failed", "unsent"):
+                assert pair in before or pair not in self.there, f"{pair} is {outcome} and there"
+
+    def go_on(self, named: Named, options: dict[str, Any]) -> None:
+        """Make a call again, with its journal."""
+        settled = self.journaled(named, options["journal"], {"deleted", "absent"})
+        self.emulator.clear_requests()
+        report = self.made(named, **options)
+        for request in self.emulator.requests:
+            again = (
+                set(zip(request.input_ids, request.ids, strict=True)) & settled
+                if is_pairs(named)
+                else set(request.input_ids) & settled
+            )
+            assert not again, f"{again} were settled, and are named by {request}"
+        # What was settled may have been so by the call before.
+        self.look(report, named, saves=options["backup"] is not None, settled=settled)
+        of_report = outcomes_of(report, targets_of(named))
+        for outcome in ("deleted", "absent", "failed", "unknown"):
+            said = {target for target, it in of_report.items() if it == outcome}
+            assert said == self.journaled(named, options["journal"], {outcome})
+
+    def journaled(self, named: Named, journal: Path, wanted: set[str]) -> set[Any]:
+        """What a journal says has these outcomes."""
+        found = [row for row in outcomes_by_now(journal) if row[3] in wanted]
+        return {row[1:3] if is_pairs(named) else row[1] for row in found}
+
+    def new_journal(self) -> Path:
+        return self.folder / f"journal-{next(self.numbers):06}"
+
+    def made(self, named: Named, **options: Any) -> DeleteReport:
+        """Delete pairs or inputs."""
+        if not is_pairs(named):
+            options.pop("missing_ok", None)
+        report: DeleteReport = getattr(self.client, method_of(named))(
+            *arguments(named), on_failure="report", **options
+        )
+        return report
+
+    def look(
+        self,
+        report: DeleteReport | None,
+        named: Named,
+        *,
+        saves: bool,
+        settled: Collection[Any] = (),
+    ) -> None:
+        """See what a call that named these left, and whether its report is true."""
+        before, self.there = self.there, stored(self.emulator)
+        assert self.there.items() <= before.items(), "something came, or was changed"
+        gone = {pair: message for pair, message in before.items() if pair not in self.there}
+        assert all(names(named, pair) for pair in gone), f"{list(gone)} are gone, and {named} were named"
+        if saves:
+            self.saved |= gone.items()
+        if report is None:
+            return
+        counted = report.deleted + report.absent + report.failed + report.unknown + report.unsent
+        assert report.requested == len(targets_of(named)) == counted
+        assert self.is_faulty or report.unknown == report.unsent == 0
+        for target, outcome in outcomes_of(report, targets_of(named)).items():
+            if target not in settled:
+                is_true(target, outcome, before, self.there)
+
+    @invariant()
+    def what_a_deletion_with_a_backup_took_is_in_the_copy(self) -> None:
+        assert self.saved <= set(copies(self.backup))
+
+    @invariant()
+    def every_input_keeps_its_own_annotation(self) -> None:
+        if hasattr(self, "emulator"):
+            own = [it.input_id for it in self.emulator.annotations() if it.input_level]
+            assert own == INPUT_IDS
+
+    @invariant()
+    def nothing_of_the_key_is_in_a_file(self) -> None:
+        for file in self.folder.iterdir():
+            assert KEY.encode() not in file.read_bytes()
+
+
+def is_pairs(named: Named) -> bool:
+    return not isinstance(named[0], str) if named else True
+
+
+def method_of(named: Named) -> str:
+    return "delete_annotations" if is_pairs(named) else "delete_input_annotations"
+
+
+def arguments(named: Any) -> tuple[list[str], ...]:
+    return columns(named) if is_pairs(named) else (named,)
+
+
+def targets_of(named: Named) -> list[Any]:
+    """What a report counts."""
+    return list(dict.fromkeys(named))
+
+
+def outcomes_of(report: DeleteReport | RestoreReport, targets: list[Any]) -> dict[Any, str]:
+    """The outcome of each, by a report."""
+    done = "deleted" if isinstance(report, DeleteReport) else "restored"
+    found: dict[Any, str] = dict.fromkeys(targets, done)
+    for failure in report.failures:
+        pair = (failure.input_id, failure.annotation_id)
+        found[failure.input_id if failure.annotation_id is None else pair] = failure.outcome
+    assert len(found) == len(targets), "a report names something else"
+    return found
+
+
+def is_true(target: Pair | str, outcome: str, before: dict[Pair, bytes], after: dict[Pair, bytes]) -> None:
+    """Hold an outcome against what is there."""
+    had = [pair for pair in before if names([target], pair)]
+    left = [pair for pair in after if names([target], pair)]
+    if outcome in ("deleted", "absent"):
+        assert not left, f"{target} is {outcome} and has {left}"
+    elif outcome == "unsent" or (outcome == "failed" and not isinstance(target, str)):
+        assert left == had, f"{target} is {outcome} and lost some"
+    elif outcome == "failed" and had:
+        assert left, f"{target} is failed and cleared"
+
+
+@pytest.fixture
+def calls() -> Iterator[ChildCalls]:
+    if sys.platform == "win32":
+        pytest.skip("Windows does not fork")
+    with child_calls() as calls:
+        yield calls
+
+
+def test_whatever_happens_nothing_is_lost_that_was_to_be_saved(calls: ChildCalls) -> None:
+    # A factory is as good as a class.
+    run_state_machine_as_test(lambda: Safety(calls), settings=CASES)  # type: ignore[arg-type]
