@@ -21,6 +21,7 @@ from clarifai_annotations import (
     Client,
     ConfigurationError,
     DeadlineError,
+    DeleteReport,
     DeletionError,
     IdError,
     NotFoundError,
@@ -356,7 +357,7 @@ def test_when_the_time_is_over_nothing_more_is_sent_and_answers_on_their_way_are
         client.delete_annotations(["p", "q"], ["a", "b"], timeout=0.1)
     releases.join()
     report = raised.value.report
-    assert report is not None
+    assert isinstance(report, DeleteReport)
     assert (report.deleted, report.unsent, len(service.calls)) == (1, 1, 1)
 
 

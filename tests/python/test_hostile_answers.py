@@ -29,6 +29,7 @@ from clarifai_annotations import (
     ClarifaiError,
     Client,
     DeadlineError,
+    DeleteReport,
     DeletionError,
     PermissionDeniedError,
     ThrottledError,
@@ -124,7 +125,7 @@ def failure(form: str, client: Client) -> ClarifaiError:
         assert "was not deleted: " in str(error) or "was deleted is unknown: " in str(error)
         return error
     report = error.report
-    assert report is not None
+    assert isinstance(report, DeleteReport)
     assert (report.requested, report.deleted, report.absent) == (2, 0, 0)
     assert report.failed + report.unknown + report.unsent == 2
     assert all(item.message for item in report.failures)

@@ -222,7 +222,9 @@ def test_a_backup_is_restored_however_it_is_compressed(
 
 def test_a_compression_that_is_not_read_is_named(client: Client, backup: Path) -> None:
     pl.read_parquet(backup).write_parquet(backup, compression="brotli")
-    with pytest.raises(BackupError, match="is compressed by brotli, which is not read here: write it with zstd"):
+    with pytest.raises(
+        BackupError, match="is compressed by brotli, which is not read here: write it with zstd"
+    ):
         client.restore_annotations(backup)
 
 
