@@ -99,8 +99,8 @@ fn advice(error: &Error) -> &'static str {
         Error::Api(status) => match status.kind() {
             Kind::Authentication => ". Check the key: pat=…, CLARIFAI_PAT, or `clarifai login`",
             Kind::PermissionDenied => {
-                ". Give the key the scopes Annotations_Get and Annotations_Delete, to restore also Annotations_Add, and check \
-                 that the app is yours"
+                ". Give the key the scopes Annotations_Delete (to restore, Annotations_Add) and Annotations_Get, and \
+                 check that the app is yours"
             }
             Kind::NotFound => ". Check user_id and app_id",
             Kind::Throttled => {
