@@ -241,6 +241,24 @@ def test_what_comes_between_list_and_deletion_is_spared(
     assert list(stored(emulator)) == [late]
 
 
+@pytest.mark.clarifai_emulator(latency_back=0.4)
+def test_what_moves_to_a_page_that_was_read_before_is_not_overlooked(
+    clarifai_emulator: Emulator, path: Path
+) -> None:
+    # Two pages: when others delete one of the first while the second is awaited, one of the second moves to the first.
+    seed(clarifai_emulator, [("many", f"a{n:04}") for n in range(1100)])
+    others = clarifai_emulator.client()
+
+    def delete_one_of_the_first_page(_: Any) -> None:
+        if len(clarifai_emulator.requests) == 1:
+            others.delete_annotation("many", "a0003", missing_ok=True)
+
+    with clarifai_emulator.client() as client:
+        report = client.delete_input_annotations(["many"], backup=path, progress=delete_one_of_the_first_page)
+    assert (report.deleted, list(stored(clarifai_emulator))) == (1, [])
+    assert len({pair for pair, _ in copies(path)}) >= 1099
+
+
 def test_nothing_of_the_key_is_in_a_backup(emulator: Emulator, path: Path) -> None:
     with emulator.client(pat=KEY) as client:
         client.delete_annotations(*columns(PAIRS), backup=path)
