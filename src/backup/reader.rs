@@ -14,7 +14,7 @@ use super::{last_footer, refuse};
 use crate::{
     columns::{Columns, ColumnsError, Prefix, Row, guarded},
     error::Error,
-    ids::{ColumnBuilder, Targets},
+    ids::{ColumnBuilder, IdError, Targets},
 };
 
 /// Which annotations of an app a backup holds. One that was saved more than once counts as it was saved last.
@@ -53,11 +53,11 @@ impl Copies {
             for values in read {
                 let [user, app, input_id, annotation_id] =
                     texts(values).ok_or_else(|| invalid(format!("row {row} lacks an ID")))?;
-                has_own |= (user.as_str(), app.as_str()) == (user_id, app_id);
-                let is_wanted = input_ids.is_none_or(|wanted| wanted.contains(&input_id));
-                if (user.as_str(), app.as_str()) != (user_id, app_id) {
+                let is_own = (user.as_str(), app.as_str()) == (user_id, app_id);
+                has_own |= is_own;
+                if !is_own {
                     others.insert((user, app));
-                } else if is_wanted {
+                } else if input_ids.is_none_or(|wanted| wanted.contains(&input_id)) {
                     for (column, id) in ids.iter_mut().zip([&input_id, &annotation_id]) {
                         column.push(id).map_err(|error| refuse(path, error))?;
                     }
@@ -77,7 +77,7 @@ impl Copies {
         Self::latest(path, ids, rows).map_err(|error| invalid(error.to_string()))
     }
 
-    fn latest(path: &Path, ids: [ColumnBuilder; 2], rows: Vec<u32>) -> Result<Self, crate::ids::IdError> {
+    fn latest(path: &Path, ids: [ColumnBuilder; 2], rows: Vec<u32>) -> Result<Self, IdError> {
         let [input_ids, annotation_ids] = ids.map(ColumnBuilder::finish);
         let targets = Targets::pairs(input_ids, annotation_ids)?;
         let superseded = targets.duplicates();

@@ -39,9 +39,8 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(4);
 /// Nor for more than so many bytes.
 const ENOUGH: usize = 16 << 20;
 
-/// A backup that is being written. It ends, and its file is let go of, when the last clone is dropped and what was
-/// saved is on the disk.
-#[derive(Clone)]
+/// A backup that is being written. It ends, and its file is let go of, when this is dropped and what was saved is on
+/// the disk.
 pub struct Backup {
     queue: mpsc::Sender<Letter>,
     /// Batches under way that have something to save, or had.

@@ -164,6 +164,11 @@ impl Call {
         let _ = self.journal.set((journal, past));
     }
 
+    /// Whether there may have been an earlier run of the same call.
+    pub(super) fn goes_on(&self) -> bool {
+        self.journal.get().is_some()
+    }
+
     /// What became of an ID in an earlier run of the same call.
     pub(super) fn past(&self, id: u32) -> Outcome {
         let past = self.journal.get().and_then(|(_, past)| past.get(id as usize));

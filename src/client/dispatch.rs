@@ -90,7 +90,9 @@ fn batches(call: &Call, size: usize) -> impl Iterator<Item = Batch> {
             Outcome::Failed | Outcome::Unsent => !in_doubt,
             Outcome::Deleted | Outcome::Absent => false,
         };
-        let mut ids = (0..call.targets().len() as u32).filter(is_open);
+        // Nothing is in doubt where there was no earlier run: then the IDs are gone through once.
+        let count = if in_doubt && !call.goes_on() { 0 } else { call.targets().len() };
+        let mut ids = (0..count as u32).filter(is_open);
         iter::from_fn(move || {
             let ids: Vec<_> = ids.by_ref().take(size).collect();
             (!ids.is_empty()).then_some(Batch { ids, in_doubt })
