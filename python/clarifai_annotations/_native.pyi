@@ -1123,6 +1123,10 @@ class Failure:
     def message(self) -> str:
         """What happened, in a sentence."""
 
+    @property
+    def request_id(self) -> str:
+        """What identifies the request to Clarifai's support; empty where the service gave none."""
+
 @final
 class Emulator:
     """An annotation service on the loopback interface of this machine, on threads of this process.

@@ -5,9 +5,12 @@ from __future__ import annotations
 # As `typing.TYPE_CHECKING`, whose module would take up most of the import's time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeAlias
 
     from ._native import DeleteReport, RestoreReport
+    from .spark import SparkDeleteReport
+
+    AnyReport: TypeAlias = DeleteReport | RestoreReport | SparkDeleteReport
 
 __all__ = [
     "ApiError",
@@ -22,6 +25,7 @@ __all__ = [
     "IdTypeError",
     "JournalError",
     "NotFoundError",
+    "OutcomesError",
     "PermissionDeniedError",
     "RestoreError",
     "ThrottledError",
@@ -34,15 +38,19 @@ class ClarifaiError(Exception):
 
     Attributes:
         report: What became of every ID, where the call was one for many; otherwise ``None``.
+        reason: What happened and what to do, without the counts that the text of a call for many
+            begins with.
 
     """
 
-    report: DeleteReport | RestoreReport | None
+    report: AnyReport | None
+    reason: str
 
-    def __init__(self, message: str, *, report: DeleteReport | RestoreReport | None = None) -> None:
+    def __init__(self, message: str, *, report: AnyReport | None = None, reason: str | None = None) -> None:
         """Make the error; ``message`` is its whole text."""
         super().__init__(message)
         self.report = report
+        self.reason = message if reason is None else reason
 
 
 class ConfigurationError(ClarifaiError):
@@ -97,10 +105,11 @@ class ApiError(ClarifaiError):
         description: str = "",
         details: str = "",
         request_id: str = "",
-        report: DeleteReport | RestoreReport | None = None,
+        report: AnyReport | None = None,
+        reason: str | None = None,
     ) -> None:
         """Make the error; ``message`` is its whole text."""
-        super().__init__(message, report=report)
+        super().__init__(message, report=report, reason=reason)
         self.code = code
         self.name = name
         self.description = description
@@ -135,9 +144,9 @@ class DeadlineError(ClarifaiError, TimeoutError):
 class DeletionError(ClarifaiError):
     """Not every ID of a call for many was deleted. Everything was attempted; see ``report``."""
 
-    report: DeleteReport
+    report: DeleteReport | SparkDeleteReport
 
-    def __init__(self, message: str, *, report: DeleteReport | None = None) -> None:
+    def __init__(self, message: str, *, report: DeleteReport | SparkDeleteReport | None = None) -> None:
         """Make the error; ``message`` is its whole text."""
         super().__init__(message, report=report)
 
@@ -161,6 +170,10 @@ class BackupError(ClarifaiError):
 
 class JournalError(ClarifaiError):
     """A journal cannot be written, or was made for another call. See ``report``, if any."""
+
+
+class OutcomesError(ClarifaiError):
+    """The folder for the outcomes of a deletion by Spark is there already, or is of another call. Nothing was sent."""
 
 
 class DeletionLimitError(ClarifaiError, ValueError):

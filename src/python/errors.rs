@@ -52,9 +52,11 @@ pub fn failure(py: Python<'_>, failure: &Failure, input_id: &str, annotation_id:
 
 /// The error of a call for many that was stopped before everything was attempted.
 pub fn stopped(py: Python<'_>, error: &Error, summary: &str, report: &Bound<'_, PyAny>) -> PyErr {
-    let message = format!("{summary}: {error}{}. See .report", advice(error));
+    let reason = format!("{error}{}", advice(error));
+    let message = format!("{summary}: {reason}. See .report");
     let attributes = attributes(py, error).and_then(|attributes| {
         attributes.set_item(intern!(py, "report"), report)?;
+        attributes.set_item(intern!(py, "reason"), reason)?;
         Ok(attributes)
     });
     exception(py, class_of(error), message, attributes)

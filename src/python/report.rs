@@ -549,10 +549,11 @@ impl Rows {
     /// One of them, as Python sees it.
     pub fn failure(&self, row: usize) -> Failure {
         let Target { position, input_id, annotation_id } = self.target(row);
-        let (code, name, message) = match self.error(row) {
-            Some(error @ Error::Api(Status { code, name, .. })) => (*code, name.clone(), error.to_string()),
-            Some(error) => (0, String::new(), error.to_string()),
-            None => (0, String::new(), self.of.explain(self.outcome(row)).into()),
+        let error = self.error(row);
+        let message = error.map_or_else(|| self.of.explain(self.outcome(row)).into(), Error::to_string);
+        let (code, name, request_id) = match error {
+            Some(Error::Api(Status { code, name, request_id, .. })) => (*code, name.clone(), request_id.clone()),
+            _ => Default::default(),
         };
         Failure {
             position,
@@ -562,6 +563,7 @@ impl Rows {
             code,
             name,
             message,
+            request_id,
         }
     }
 }
@@ -631,6 +633,8 @@ pub struct Failure {
     pub name: String,
     /// What happened, in a sentence.
     pub message: String,
+    /// What identifies the request to Clarifai's support; empty where the service gave none.
+    pub request_id: String,
 }
 
 impl Failure {

@@ -31,6 +31,7 @@ pub fn failures_stream(py: Python<'_>, rows: Arc<Rows>) -> PyResult<Bound<'_, Py
         ("code", DataType::Int32, false),
         ("name", DataType::Utf8, false),
         ("message", DataType::Utf8, false),
+        ("request_id", DataType::Utf8, false),
     ];
     let fields = fields.map(|(name, kind, nullable)| Field::new(name, kind, nullable));
     let schema = Arc::new(Schema::new(fields.to_vec()));
@@ -65,6 +66,7 @@ fn record_batch(schema: &Arc<Schema>, rows: &Rows, range: Range<usize>) -> Resul
         Arc::new(Int32Array::from_iter_values(failures.iter().map(|failure| failure.code))),
         text(|failure| &failure.name),
         text(|failure| &failure.message),
+        text(|failure| &failure.request_id),
     ];
     RecordBatch::try_new(Arc::clone(schema), columns)
 }

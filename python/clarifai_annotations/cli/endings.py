@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -37,10 +36,9 @@ def exit_code(ok: bool, stopped_by: BaseException | None) -> int:
 
 def reason(stopped_by: BaseException | None) -> str | None:
     """Say what stopped a run, if anything did: without the counts of its last call, and where Python finds them."""
-    if stopped_by is None:
-        return None
-    text = (str(stopped_by) or "interrupted").removesuffix(". See .report")
-    return re.sub(r"^\d+ of \d+ [^(]*\([^)]*\): ", "", text)
+    if isinstance(stopped_by, ClarifaiError):
+        return stopped_by.reason
+    return None if stopped_by is None else str(stopped_by) or "interrupted"
 
 
 @contextmanager
