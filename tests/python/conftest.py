@@ -11,6 +11,7 @@ import pytest
 
 from clarifai_annotations import Client
 from official_service import OfficialService, official_service
+from spark_cluster import Cluster, spark_cluster, spark_session, why_not
 
 KEY = "made-up-key-0123456789"
 """A personal access token that looks like one and is none."""
@@ -53,3 +54,19 @@ def client(service: OfficialService) -> Iterator[Client]:
     """A client of `service`."""
     with client_of(service) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A Spark cluster whose executors have the key; all tests of Spark share it."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with spark_cluster(tmp_path_factory.mktemp("spark"), CLARIFAI_PAT=KEY) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def spark(cluster: Cluster) -> Iterator[Any]:
+    """A Spark session of this process on the cluster."""
+    with spark_session(cluster) as session:
+        yield session

@@ -98,9 +98,11 @@ class Outcomes:
     def plan(self, left: DataFrame, *, slots: int, tasks: int, jobs: int) -> None:
         """Share out the rows that are left to do.
 
+        A row's place is a hash of it, so that each task gets as large a part of the rows as of the slots.
+
         Args:
             left: Different rows.
-            slots: Slots of the pace; the rows are spread over them evenly.
+            slots: Slots of the pace.
             tasks: How many tasks take turns at the slots.
             jobs: Into how many jobs a task's rows are split.
 
@@ -199,7 +201,9 @@ class Outcomes:
         return f"{self.path}/_requested/run={run}/planned"
 
     def _with_tried(self, left: DataFrame) -> DataFrame:
-        """Add whether an earlier run may have sent a row without having come to tell what became of it."""
+        """Add whether another try may send a row, or have sent it, without telling what became of it."""
+        if _copies_tasks(self.spark):
+            return left.withColumn("tried", F.lit(True))
         if not self.run:
             return left.withColumn("tried", F.lit(False))
         tried = self._earlier().where("outcome = 'unknown'").select(*self.ids)
@@ -218,6 +222,15 @@ class Outcomes:
 def _column(name: str) -> Column:
     """Name a column that may have dots in its name."""
     return F.col("`" + name.replace("`", "``") + "`")
+
+
+def _copies_tasks(spark: SparkSession) -> bool:
+    """Tell whether Spark may start a copy of a job's only task while it runs: by its speculation of slow tasks.
+
+    It leaves stages of one task alone unless it is told what is slow (``TaskSetManager.checkSpeculatableTasks``).
+    """
+    speculates = spark.conf.get("spark.speculation", "false") == "true"
+    return speculates and spark.conf.get("spark.speculation.task.duration.threshold", None) is not None
 
 
 def _exists(spark: SparkSession, path: str) -> bool:

@@ -1,0 +1,70 @@
+"""The quota of a deletion by Spark is one, however many tasks share it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clarifai_annotations import ConfigurationError
+from clarifai_annotations.spark import delete_annotations
+from clarifai_annotations.spark.settings import Pace
+from test_serve import environment, served
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:pyspark", "ignore::ResourceWarning")
+
+COUNT = 200_000
+
+paces = st.one_of(st.integers(1, 300).map(float), st.floats(0.05, 300.0))
+
+
+@given(requests_per_second=paces, tasks=st.integers(1, 40))
+def test_the_shares_of_all_tasks_are_the_quota(requests_per_second: float, tasks: int) -> None:
+    pace = Pace(requests_per_second, min(tasks, Pace(requests_per_second, 1).slots))
+    shares = [pace.share(partition) or 0.0 for partition in range(pace.tasks)]
+    assert sum(shares) == pytest.approx(requests_per_second)
+    # Each a whole number of requests in one and the same window: a second sees no more than all of them.
+    windows = [max(1, int(share + 1e-9)) / share for share in shares]
+    assert windows == pytest.approx([pace.slots / requests_per_second] * pace.tasks)
+
+
+@given(requests_per_second=paces)
+def test_as_few_tasks_share_a_quota_as_can_use_it_up(requests_per_second: float) -> None:
+    pace = Pace.shared(requests_per_second, None)
+    assert (pace.tasks - 1) * 30 < requests_per_second <= pace.tasks * 30
+
+
+def test_clarifais_quota_is_for_one_task() -> None:
+    assert (Pace.shared(15.0, None).tasks, Pace.shared(None, None).tasks) == (1, 4)
+
+
+def test_no_more_tasks_than_requests_can_share_a_quota() -> None:
+    with pytest.raises(ConfigurationError, match=r"^tasks=2: from 1 to 1 can share 0\.5 requests a second"):
+        Pace.shared(0.5, 2)
+
+
+def test_200_000_pairs_keep_to_a_quota_that_four_tasks_share(
+    spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = tmp_path / "labels.jsonl"
+    with seed.open("w") as file:
+        for n in range(COUNT):
+            file.write(json.dumps({"id": f"a{n}", "input_id": f"p{n // 10}"}) + "\n")
+    with served("--requests-per-second", "15", "--latency-ms", "20", "--seed-file", str(seed)) as (_, lines):
+        for name, value in environment(lines).items():
+            monkeypatch.setenv(name, value)
+        df = spark.range(COUNT).selectExpr(
+            "concat('p', floor(id / 10)) AS input_id", "concat('a', id) AS annotation_id"
+        )
+        # More jobs than by default, so that tasks follow on tasks.
+        report = delete_annotations(df, tmp_path / "outcomes", tasks=4, rows_per_job=20_000)
+    assert (report.requested, report.deleted, report.ok) == (COUNT, COUNT, True)
+    assert report.throttled * 100 <= report.requests
+    tasks = report.outcomes.where("task IS NOT NULL").collect()
+    assert len(tasks) == 12
+    # Each job's last request may have room left, and every throttled one is repeated; no other is too many.
+    assert report.requests <= -(-COUNT // 128) + len(tasks) + report.throttled
