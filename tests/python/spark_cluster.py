@@ -21,6 +21,9 @@ from typing import IO, Any
 
 WORKERS, CORES_OF_A_WORKER = 2, 4
 
+JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+"""For programs that end before the better compiler has paid."""
+
 
 def why_not() -> str | None:
     """Say what keeps Spark from running here, if anything does."""
@@ -58,7 +61,7 @@ class Cluster:
 
         What it says goes to a file, or can be read from the process.
         """
-        conf = [f"--conf {name}={value}" for name, value in {**self.options(), **options}.items()]
+        conf = [f"--conf '{name}={value}'" for name, value in {**self.options(), **options}.items()]
         submit = " ".join([*conf, "pyspark-shell"])
         environment = {"PYSPARK_SUBMIT_ARGS": submit, "SPARK_LOCAL_IP": "127.0.0.1"}
         with ExitStack() as stack:
@@ -81,6 +84,8 @@ class Cluster:
             "spark.cores.max": "4",
             "spark.executor.cores": "2",
             "spark.executor.memory": "512m",
+            "spark.driver.extraJavaOptions": JVM,
+            "spark.executor.extraJavaOptions": JVM,
             "spark.sql.shuffle.partitions": "4",
             "spark.ui.showConsoleProgress": "false",
             "spark.ui.port": "0",
@@ -111,7 +116,12 @@ def _program(
 @contextmanager
 def spark_cluster(folder: Path, **environment: str) -> Iterator[Cluster]:
     """Run a cluster whose workers have these variables, until the end of the block. Its files go to this folder."""
-    variables = {**_environment(folder), "SPARK_LOCAL_DIRS": str(folder / "local"), **environment}
+    variables = {
+        **_environment(folder),
+        "SPARK_LOCAL_DIRS": str(folder / "local"),
+        "SPARK_DAEMON_JAVA_OPTS": JVM,
+    }
+    variables |= environment
     with ExitStack() as stack:
         begin = [*_class("master.Master"), "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"]
         log = _started(stack, begin, folder / "master", variables)[1]

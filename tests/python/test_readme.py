@@ -7,24 +7,29 @@ import inspect
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from clarifai_annotations.emulator import Emulator
+from spark_cluster import why_not
 
 README = Path(__file__).parents[2] / "README.md"
 EXAMPLES = re.findall(r"^```python\n(.*?)^```", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 SUITES = [example for example in EXAMPLES if example.startswith("# test_")]
-EXAMPLES = [example for example in EXAMPLES if example not in SUITES]
+# In a process of its own: a session of Spark's is for the whole process.
+SPARKS = [example for example in EXAMPLES if "pyspark" in example]
+EXAMPLES = [example for example in EXAMPLES if example not in SUITES + SPARKS]
 
 pytest_plugins = ["pytester"]
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
-async def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.fixture
+def emulated(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An account with the annotations of the examples, and an empty folder to work in."""
     monkeypatch.chdir(tmp_path)
     with Emulator() as emulator:
         for app_id in ("cats", "dogs"):
@@ -35,10 +40,26 @@ async def test_an_example_runs(example: str, monkeypatch: pytest.MonkeyPatch, tm
         monkeypatch.setenv("CLARIFAI_USER_ID", "me")
         monkeypatch.setenv("CLARIFAI_APP_ID", "cats")
         monkeypatch.setenv("CLARIFAI_PAT", "made-up")
-        code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        running = eval(code, {"__name__": "__main__"})
-        if inspect.isawaitable(running):
-            await running
+        yield
+
+
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+async def test_an_example_runs(example: str) -> None:
+    code = compile(example, "README.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    running = eval(code, {"__name__": "__main__"})
+    if inspect.isawaitable(running):
+        await running
+
+
+@pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
+@pytest.mark.usefixtures("emulated")
+@pytest.mark.parametrize("example", SPARKS, ids=range(len(SPARKS)))
+def test_an_example_of_spark_runs(example: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.splitlines()[0]) == (0, "2 deleted"), ran.stderr
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=range(len(SUITES)))
@@ -49,7 +70,7 @@ def test_an_example_of_a_suite_passes(suite: str, pytester: pytest.Pytester) -> 
 
 
 def test_there_are_examples_to_run() -> None:
-    assert (len(EXAMPLES), len(SUITES)) == (11, 1)
+    assert (len(EXAMPLES), len(SUITES), len(SPARKS)) == (11, 1, 1)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")

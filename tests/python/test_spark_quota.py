@@ -15,7 +15,9 @@ from clarifai_annotations.spark import delete_annotations
 from clarifai_annotations.spark.settings import Pace
 from test_serve import environment, served
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:pyspark", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:PySpark does not yet fully support pandas", "ignore::ResourceWarning"
+)
 
 COUNT = 200_000
 

@@ -17,7 +17,9 @@ from conftest import KEY
 from spark_cluster import Cluster, wait_for_line
 from test_spark import app_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning:pyspark", "ignore::ResourceWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:PySpark does not yet fully support pandas", "ignore::ResourceWarning"
+)
 
 # Two deletions: one in which everything fails that can, and one that ends well; then its UI is looked at.
 PROGRAM = """
