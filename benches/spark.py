@@ -35,7 +35,7 @@ def pairs(spark: SparkSession, count: int) -> DataFrame:
 
 def ours(spark: SparkSession, peer: Service, count: int, folder: Path, **options: Any) -> dict[str, float]:
     """One call: seconds of the whole of it, and from when it begins to send until the last outcome is written."""
-    app = {"base_url": peer.base_url, "user_id": USER_ID, "app_id": APP_ID}
+    app: dict[str, Any] = {"base_url": peer.base_url, "user_id": USER_ID, "app_id": APP_ID}
     report = delete_annotations(pairs(spark, count), folder, **app, **options)
     assert report.deleted == count
     begin = (folder / "_runs/run=0/_SUCCESS").stat().st_mtime

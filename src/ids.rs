@@ -65,10 +65,12 @@ pub enum IdError {
         what: String,
     },
     /// A string that has no UTF-8 form.
-    #[error("{at} is not valid Unicode (it holds a lone surrogate): decode it again. {NOTHING_SENT}")]
+    #[error("{at} is not valid Unicode ({what}): decode it again. {NOTHING_SENT}")]
     NotUnicode {
         /// Where it stands.
         at: Place,
+        /// What is wrong with it, for example `it holds a lone surrogate`.
+        what: &'static str,
     },
     /// Something that is no column of IDs at all.
     #[error("{parameter} is {what}: {advice}. {NOTHING_SENT}")]
@@ -111,7 +113,7 @@ impl IdError {
             | Self::Blank { at }
             | Self::Missing { at, .. }
             | Self::NotAString { at, .. }
-            | Self::NotUnicode { at } => at.index,
+            | Self::NotUnicode { at, .. } => at.index,
             Self::Counts { inputs, annotations } => Some(inputs.min(annotations)),
             Self::NotAColumn { .. } | Self::TooMany { .. } => None,
         }
@@ -218,7 +220,14 @@ impl Column {
         let (mut chunks, mut starts, mut len) = (Vec::new(), Vec::new(), 0);
         for array in arrays.iter().filter(|array| !array.is_empty()) {
             let chunk = chunk_of(parameter, len, array)?;
-            chunk.each(|row, id| validate(Place { parameter, index: Some(len + row) }, id))?;
+            chunk.each(|row, id| {
+                let at = Place { parameter, index: Some(len + row) };
+                // Arrow takes its producers' word that strings are UTF-8, and all that is done with a str relies on it.
+                match std::str::from_utf8(id.as_bytes()) {
+                    Ok(id) => validate(at, id),
+                    Err(_) => Err(IdError::NotUnicode { at, what: "its bytes are not UTF-8" }),
+                }
+            })?;
             chunks.push(chunk);
             starts.push(len);
             len += array.len();

@@ -61,7 +61,7 @@ fn push(column: &mut ColumnBuilder, item: &Bound<'_, PyAny>) -> PyResult<()> {
     };
     match text.to_str() {
         Ok(text) => column.push(text).map_err(|error| id_error(py, &error)),
-        Err(_) => Err(id_error(py, &IdError::NotUnicode { at })),
+        Err(_) => Err(id_error(py, &IdError::NotUnicode { at, what: "it holds a lone surrogate" })),
     }
 }
 

@@ -552,7 +552,9 @@ impl Rows {
         let error = self.error(row);
         let message = error.map_or_else(|| self.of.explain(self.outcome(row)).into(), Error::to_string);
         let (code, name, request_id) = match error {
-            Some(Error::Api(Status { code, name, request_id, .. })) => (*code, name.clone(), request_id.clone()),
+            Some(Error::Api(Status { code, name, request_id, .. })) => {
+                (*code, name.clone(), request_id.clone())
+            }
             _ => Default::default(),
         };
         Failure {

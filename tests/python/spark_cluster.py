@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import pytest
+
 WORKERS, CORES_OF_A_WORKER = 2, 4
 
 JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -215,13 +217,16 @@ def spark_session(cluster: Cluster, **options: str) -> Iterator[Any]:
     from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
-    before = {name: os.environ.get(name) for name in ("PYSPARK_PYTHON", "SPARK_LOCAL_IP")}
     handler = signal.getsignal(signal.SIGINT)
-    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-    builder = SparkSession.builder
-    for name, value in {**cluster.options(), **options}.items():
-        builder = builder.config(name, value)
-    session = builder.getOrCreate()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+        builder = SparkSession.builder
+        for name, value in {**cluster.options(), **options}.items():
+            builder = builder.config(name, value)
+        session = builder.getOrCreate()
+    # Spark's own would be that of all later tests.
+    signal.signal(signal.SIGINT, handler)
     try:
         yield session
     finally:
@@ -232,9 +237,3 @@ def spark_session(cluster: Cluster, **options: str) -> Iterator[Any]:
         gateway.proc.stdin.close()
         gateway.proc.wait()
         SparkContext._gateway = SparkContext._jvm = None
-        signal.signal(signal.SIGINT, handler)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

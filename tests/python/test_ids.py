@@ -105,6 +105,18 @@ REFUSED: dict[str, tuple[Callable[[], Any], Any, int | None, str]] = {
     "Arrow column of nothing but nulls": (lambda: pa.nulls(2), ["a", "b"], 0, "input_ids[0] is missing (null)"),
     "polars null": (lambda: pl.Series(["p", None]), ["a", "b"], 1, "input_ids[1] is missing (null)"),
     "empty ID in Arrow": (lambda: pa.array(["p", ""]), ["a", "b"], 1, "input_ids[1] is an empty string"),
+    "bytes that are not UTF-8": (
+        lambda: pa.array([b"p", b"p\xc3"], pa.binary()).view(pa.string()),
+        ["a", "b"],
+        1,
+        "input_ids[1] is not valid Unicode (its bytes are not UTF-8): decode it again",
+    ),
+    "bytes that are not UTF-8, of a dictionary": (
+        lambda: pa.DictionaryArray.from_arrays([1, 0], pa.array([b"p\xc3", b"p"], pa.binary()).view(pa.string())),
+        ["a", "b"],
+        1,
+        "input_ids[1] is not valid Unicode (its bytes are not UTF-8): decode it again",
+    ),
     "a lone surrogate": (lambda: ["p", "\ud800"], ["a", "b"], 1, "input_ids[1] is not valid Unicode"),
 }  # fmt: skip
 

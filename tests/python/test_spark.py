@@ -256,6 +256,23 @@ def test_a_frame_is_refused_as_a_whole_for(rows: Any, message: str, delete: Any,
     assert emulator.requests == []
 
 
+def test_all_of_unicodes_white_space_is_blank(delete: Any) -> None:
+    """As the core has it; U+200B is no white space."""
+    white = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000 and chr(code).isspace()]
+    white = [it for it in white if not "\x1c" <= it <= "\x1f"]  # Python's alone
+    with pytest.raises(IdError, match=rf"^in {len(white)} rows of {len(white) + 1}, 'input_id' is blank"):
+        delete([*((it, "a") for it in white), ("\u200b", "a")])
+
+
+def test_a_string_that_is_not_unicode_is_refused(delete: Any, emulator: Emulator, spark: Any) -> None:
+    df = spark.sql("SELECT cast(X'70C3' AS string) AS input_id, 'a1' AS annotation_id")
+    with pytest.raises(
+        IdError, match=r"^in 1 row of 1, 'input_id' is not valid Unicode, one where 'annotation_id' is 'a1'"
+    ):
+        delete(df)
+    assert emulator.requests == []
+
+
 def test_a_refused_call_leaves_its_folder_to_the_next(delete: Any) -> None:
     with pytest.raises(IdError):
         delete([(None, "a1")])
@@ -388,7 +405,8 @@ def test_a_key_that_is_refused_stops_the_call(spark: Any, tmp_path: Path) -> Non
         assert raised.value.code == 11009
         # One request of each task, and no later job.
         assert len(emulator.requests) <= 2
-        told = raised.value.report.outcomes.select("outcome", "description").distinct().collect()
+        report: Any = raised.value.report
+        told = report.outcomes.select("outcome", "description").distinct().collect()
         assert {row.outcome for row in told} == {"failed", "unsent"}
         assert all(row.description.startswith("CONN_KEY_NOT_FOUND") for row in told)
 

@@ -194,7 +194,7 @@ def test_a_job_that_spark_cannot_do_leaves_its_rows_unknown_and_later_ones_unsen
                 lambda: (folder / "run=0/partition=0/job=1").mkdir(parents=True),
             )
         report: Any = raised.value.report
-        assert "PATH_ALREADY_EXISTS" in str(raised.value)
+        assert " unsent): [PATH_ALREADY_EXISTS] " in str(raised.value)
         assert str(raised.value).endswith("Call again with resume=True to go on. See .report")
         assert (report.deleted > 0, report.unknown > 0, report.unsent > 0, report.failed) == (
             True,
@@ -239,7 +239,7 @@ def until(folder: Path, then: Callable[[], None]) -> None:
 
 
 def test_a_copy_that_spark_starts_of_a_slow_task_makes_no_failure(cluster: Cluster, tmp_path: Path) -> None:
-    speculation = {
+    speculation: dict[str, Any] = {
         "spark.speculation": "true",
         "spark.speculation.interval": "100ms",
         "spark.speculation.task.duration.threshold": "200ms",

@@ -194,6 +194,7 @@ def _delete(
     begin = time.monotonic()
     if on_failure not in ("raise", "report"):
         raise ValueError(f"on_failure={on_failure!r}: 'raise' or 'report'. Nothing was sent")
+    rows_per_job = rows_of_a_job(rows_per_job, settings)
     check_columns(df, columns)
     spark = df.sparkSession
     whose = {
@@ -202,7 +203,7 @@ def _delete(
         "app_id": settings.app_id,
         "base_url": settings.base_url,
     }
-    folder = Outcomes.open(spark, os.fspath(outcomes), operation.ids, whose, resume=resume)
+    folder = Outcomes.open(spark, os.fspath(outcomes).rstrip("/"), operation.ids, whose, resume=resume)
     refuse_a_key_in_the_open(spark, settings.secret)
     check_executors(spark, settings)
 
@@ -211,13 +212,13 @@ def _delete(
         raise DeletionLimitError(
             f"df names {distinct:,} annotations, and max_deletions is {max_deletions:,}. Nothing was sent"
         )
-    left = folder.left()
-    jobs = jobs_of_a_task(left.count() if folder.run else distinct, rows_per_job, settings)
-    folder.plan(left, slots=settings.pace.slots, tasks=settings.pace.tasks, jobs=jobs)
-    pieces = folder.pieces()
+    left, pace = folder.left(), settings.pace
+    jobs = math.ceil((left.count() if folder.run else distinct) / (pace.tasks * rows_per_job))
+    folder.plan(left, slots=pace.slots, tasks=pace.tasks, jobs=max(1, jobs))
     folder.begin(whose)
 
-    lanes = [Lane(partition, list(numbers)) for partition, numbers in pieces.items()]
+    lanes = [Lane(partition, numbers) for partition, numbers in folder.jobs().items()]
+    log.info("%d different rows, %d tasks at a time, %d jobs each", distinct, len(lanes), jobs)
     ending = send(folder, lanes, operation, settings)
     counts = tell_all(folder, lanes, ending)
     tasks = [task for lane in lanes for task in lane.tasks]
@@ -226,19 +227,17 @@ def _delete(
         **{outcome: counts.get(outcome, 0) for outcome in OUTCOMES},
         duplicates=rows - distinct,
         **{name: sum(task[name] for task in tasks) for name in ("requests", "retries", "throttled")},
-        elapsed=time.monotonic() - begin,
+        elapsed=round(time.monotonic() - begin, 3),
         missing_ok=missing_ok,
         path=folder.path,
         ids=operation.ids,
-        run=folder.run,
+        calls=tuple(folder.calls),
     )
     log.info("%r", report)
     error = ending.error(report)
-    if isinstance(error, Exception) and on_failure == "report":
-        error = None
-    if error is not None:
-        raise error from ending.broken_off
-    return report
+    if error is None or (isinstance(error, Exception) and on_failure == "report"):
+        return report
+    raise error
 
 
 @dataclass(frozen=True)
@@ -265,8 +264,12 @@ class Ending:
     def why(self) -> str:
         """What kept the call from its end."""
         if self.broken_off is not None:
-            text = str(self.broken_off).strip().partition("\n")[0]
-            return f"{type(self.broken_off).__name__}: {text}"[:500] if text else "interrupted"
+            lines = str(self.broken_off).strip().splitlines()
+            # Py4J's own line says only which of its objects was called.
+            text = next(
+                (line for line in lines if not line.startswith("An error occurred while calling")), ""
+            )
+            return text.removeprefix(": ")[:500] or "interrupted"
         return "" if self.stopped_by is None else str(self.stopped_by["reason"])
 
     def error(self, report: SparkDeleteReport) -> BaseException | None:
@@ -276,14 +279,17 @@ class Ending:
             return self.broken_off
         if report.ok:
             return None
+        error: BaseException
         if self.broken_off is not None:
-            return DeletionError(f"{report.summary}: {self.why}. {RESUME}. See .report", report=report)
+            error = DeletionError(f"{report.summary}: {self.why}. {RESUME}. See .report", report=report)
+            error.__cause__ = self.broken_off
+            return error
         if self.stopped_by is None:
             return DeletionError(f"{report.summary}. See .report.outcomes", report=report)
         attributes = dict(self.stopped_by)
         kind, reason = getattr(errors, attributes.pop("error")), attributes.pop("reason")
         text = f"{report.summary}: {reason}. See .report"
-        error: BaseException = kind(text, report=report, reason=reason, **attributes)
+        error = kind(text, report=report, reason=reason, **attributes)
         return error
 
 
@@ -326,16 +332,22 @@ def tell_all(folder: Outcomes, lanes: list[Lane], ending: Ending) -> dict[str, i
         ) from ending.broken_off
 
 
-def jobs_of_a_task(rows: int, rows_per_job: int | None, settings: Settings) -> int:
-    """Tell into how many jobs the rows of each task are split."""
+def rows_of_a_job(rows_per_job: int | None, settings: Settings) -> int:
+    """Settle how many rows a job takes.
+
+    Raises:
+        ConfigurationError: It would take none.
+
+    """
     pace = settings.pace
     if rows_per_job is None:
-        rows_per_job = ROWS_PER_JOB_WITHOUT_A_PACE
-        if pace.requests_per_second is not None:
-            rows_per_job = int(SECONDS_PER_JOB * pace.requests_per_second * settings.batch_size / pace.tasks)
+        if pace.requests_per_second is None:
+            return ROWS_PER_JOB_WITHOUT_A_PACE
+        rows = SECONDS_PER_JOB * pace.requests_per_second * settings.batch_size / pace.tasks
+        return max(1, int(rows))
     if rows_per_job < 1:
         raise ConfigurationError(f"rows_per_job={rows_per_job}: at least 1. Nothing was sent")
-    return max(1, math.ceil(rows / (pace.tasks * rows_per_job)))
+    return rows_per_job
 
 
 def check_executors(spark: SparkSession, settings: Settings) -> None:

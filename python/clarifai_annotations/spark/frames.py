@@ -73,6 +73,7 @@ def check_ids(rows: DataFrame, columns: dict[str, str]) -> tuple[int, int]:
             ("missing (null)", F.col(name).isNull()),
             ("an empty string", F.col(name) == ""),
             ("blank (only white space)", F.col(name).rlike(WHITE_SPACE)),
+            ("not valid Unicode", F.encode(name, "UTF-8") != F.col(name).cast("binary")),
         )
     }
     every = F.struct(*columns)

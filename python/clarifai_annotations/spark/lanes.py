@@ -85,7 +85,8 @@ def run(spark: SparkSession, lanes: list[Lane], job: Job, pause: float) -> BaseE
         stopped.set()
         _cancel(spark, tag)
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:  # it was started
+                thread.join()
     return broken_off or next((lane.error for lane in lanes if lane.error is not None), None)
 
 

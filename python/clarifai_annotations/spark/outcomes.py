@@ -3,13 +3,12 @@
 ::
 
     outcomes/run=0/partition=2/job=5/part-….parquet   what became of the rows of one job
-    outcomes/_requested/run=0/rows/                   the frame's IDs, as they were computed
-    outcomes/_requested/run=0/planned/partition=2/job=5/part-….parquet   its different ones, shared out
     outcomes/_runs/run=0/                             whose deletion this is: written before anything is sent
+    outcomes/_calls/CALL/rows/                        the frame's IDs, as they were computed
+    outcomes/_calls/CALL/planned/partition=2/job=5/   its different ones, shared out
 
-A run is a call: the first is 0, and each that resumes it is one more. Spark and pyarrow pass over names that begin with
-an underscore, so who reads the folder reads outcomes. Nothing is ever changed or removed in it, save what a call left
-that was refused before it began.
+A call that comes to send something is a run: the first is 0, and each that resumes it is one more. Spark and pyarrow pass
+over names that begin with an underscore, so who reads the folder reads outcomes. Nothing is ever changed or removed in it.
 
 Only Spark touches it, so it can be wherever Spark can write; this module knows nothing of Clarifai.
 """
@@ -17,6 +16,7 @@ Only Spark touches it, so it can be wherever Spark can write; this module knows 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from functools import reduce
 
@@ -37,9 +37,10 @@ GONE = ("deleted", "absent")
 class Outcomes:
     """The outcomes of a call: those of its folder for the rows that it names."""
 
-    def __init__(self, spark: SparkSession, path: str, ids: Sequence[str], run: int) -> None:
-        """See the folder at this path as its run of this number does, with these columns of IDs."""
-        self.spark, self.path, self.ids, self.run = spark, path, list(ids), run
+    def __init__(self, spark: SparkSession, path: str, ids: Sequence[str], calls: Sequence[str]) -> None:
+        """See the folder at this path, with these columns of IDs, as the last of these calls does."""
+        self.spark, self.path, self.ids, self.calls = spark, path, list(ids), list(calls)
+        self.run = len(calls) - 1
         columns = ", ".join(f"{name} string" for name in ids)
         self.id_schema, self.told_schema = columns, f"{columns}, {TOLD}"
 
@@ -47,7 +48,7 @@ class Outcomes:
     def open(
         cls, spark: SparkSession, path: str, ids: Sequence[str], whose: dict[str, str], *, resume: bool
     ) -> Outcomes:
-        """Find out which run the next one is.
+        """See the folder as the call does that comes next.
 
         Args:
             spark: The session.
@@ -60,35 +61,47 @@ class Outcomes:
             OutcomesError: Something is there that this call may not go on with.
 
         """
-        runs = 0
-        while (earlier := _text(spark, f"{path}/_runs/run={runs}")) is not None:
-            runs += 1
-            began = json.loads(earlier)
-            differ = [f"{name} {began.get(name)!r}" for name in whose if began.get(name) != whose[name]]
-            if resume and differ:
-                raise OutcomesError(
-                    f"{path} has the outcomes of another call: of {', '.join(differ)}. Name another folder. "
-                    "Nothing was sent"
-                )
-        # A call that was refused for a bad row left its snapshot and nothing else.
-        never_began = not runs and _exists(spark, f"{path}/_requested/run=0")
-        if (runs and not resume) or (not runs and not never_began and _exists(spark, path)):
+        runs: list[dict[str, str]] = []
+        while (run := _text(spark, f"{path}/_runs/run={len(runs)}")) is not None:
+            runs.append(json.loads(run))
+        # A call that was refused for a bad row left its rows and nothing else.
+        is_ours = bool(runs) or _exists(spark, f"{path}/_calls")
+        if (runs and not resume) or (not is_ours and _exists(spark, path)):
             raise OutcomesError(
                 f"{path} is there already: name a new folder for the outcomes"
                 + (", or go on with that call by resume=True" if runs else "")
                 + ". Nothing was sent"
             )
-        return cls(spark, path, ids, runs)
+        differ = [f"{name} {run[name]!r}" for run in runs for name in whose if run[name] != whose[name]]
+        if differ:
+            raise OutcomesError(
+                f"{path} has the outcomes of another call: of {', '.join(dict.fromkeys(differ))}. Name another folder. "
+                "Nothing was sent"
+            )
+        return cls(spark, path, ids, [*(run["call"] for run in runs), uuid.uuid4().hex])
 
     def begin(self, whose: dict[str, str]) -> None:
-        """Note that from now on something may be sent."""
-        _write_text(self.spark, f"{self.path}/_runs/run={self.run}", json.dumps(whose))
+        """Note that from now on something may be sent.
+
+        Raises:
+            OutcomesError: Another call came first.
+
+        """
+        run = json.dumps({**whose, "call": self.calls[-1]})
+        try:
+            lines = self.spark.range(1).select(F.lit(run).alias("value")).coalesce(1)
+            lines.write.mode("error").text(f"{self.path}/_runs/run={self.run}")
+        except AnalysisException as error:
+            if _condition(error) != "PATH_ALREADY_EXISTS":
+                raise
+            raise OutcomesError(
+                f"another call has begun to delete into {self.path}: name another folder. Nothing was sent"
+            ) from None
 
     def snapshot(self, frame: DataFrame, columns: Sequence[str]) -> DataFrame:
         """Compute the IDs of a frame, once, and keep them: what is checked is what is deleted."""
         ids = [_column(name).alias(alias) for name, alias in zip(columns, self.ids, strict=True)]
-        # Only a snapshot of a call that never began can be there.
-        frame.select(*ids).write.mode("overwrite").parquet(self._rows)
+        frame.select(*ids).write.mode("error").parquet(self._rows)
         return self.requested()
 
     def requested(self) -> DataFrame:
@@ -111,7 +124,7 @@ class Outcomes:
         left = left.withColumn("partition", (place % slots % tasks).cast("int"))
         left = left.withColumn("job", F.floor(place / slots).cast("int"))
         left = self._with_tried(left)
-        shared_out = left.repartition("partition", "job").write.mode("overwrite")
+        shared_out = left.repartition("partition", "job").write.mode("error")
         shared_out.partitionBy("partition", "job").parquet(self._planned(self.run))
 
     def left(self) -> DataFrame:
@@ -127,13 +140,12 @@ class Outcomes:
         run = self.run if run is None else run
         return self._read(self._planned(run), f"{self.id_schema}, tried boolean, {PLACE}")
 
-    def pieces(self) -> dict[int, dict[int, int]]:
-        """Count the shared-out rows: by partition, by job."""
-        counts = self.planned().groupBy("partition", "job").count().collect()
-        pieces: dict[int, dict[int, int]] = {}
-        for partition, job, rows in sorted(counts):
-            pieces.setdefault(partition, {})[job] = rows
-        return pieces
+    def jobs(self) -> dict[int, list[int]]:
+        """Tell the jobs of each partition that has rows."""
+        found: dict[int, list[int]] = {}
+        for partition, job in sorted(self.planned().select("partition", "job").distinct().collect()):
+            found.setdefault(partition, []).append(job)
+        return found
 
     def piece(self, partition: int, job: int) -> DataFrame:
         """Read the rows of one job."""
@@ -195,10 +207,10 @@ class Outcomes:
 
     @property
     def _rows(self) -> str:
-        return f"{self.path}/_requested/run={self.run}/rows"
+        return f"{self.path}/_calls/{self.calls[self.run]}/rows"
 
     def _planned(self, run: int) -> str:
-        return f"{self.path}/_requested/run={run}/planned"
+        return f"{self.path}/_calls/{self.calls[run]}/planned"
 
     def _with_tried(self, left: DataFrame) -> DataFrame:
         """Add whether another try may send a row, or have sent it, without telling what became of it."""
@@ -208,12 +220,10 @@ class Outcomes:
             return left.withColumn("tried", F.lit(False))
         tried = self._earlier().where("outcome = 'unknown'").select(*self.ids)
         for run in range(self.run):
-            told = self._told_in(run)
-            # Of a run that was killed: the jobs of a partition go one after the other.
-            under_way = told.groupBy("partition").agg((F.max("job") + 1).alias("under_way"))
-            lost = self.planned(run).join(under_way, "partition", "left")
-            lost = lost.where(F.col("job") <= F.coalesce("under_way", F.lit(0)))
-            tried = tried.union(lost.join(told, self.ids, "left_anti").select(*self.ids))
+            untold = self.planned(run).join(self._told_in(run), self.ids, "left_anti")
+            # The jobs of a partition go one after the other: of a run that was killed, the first untold one was under way.
+            under_way = untold.groupBy("partition").agg(F.min("job").alias("job"))
+            tried = tried.union(untold.join(under_way, ["partition", "job"]).select(*self.ids))
         tried = tried.distinct().withColumn("tried", F.lit(True))
         left = left.join(tried, self.ids, "left")
         return left.withColumn("tried", F.coalesce("tried", F.lit(False)))
@@ -229,7 +239,7 @@ def _copies_tasks(spark: SparkSession) -> bool:
 
     It leaves stages of one task alone unless it is told what is slow (``TaskSetManager.checkSpeculatableTasks``).
     """
-    speculates = spark.conf.get("spark.speculation", "false") == "true"
+    speculates = str(spark.conf.get("spark.speculation", "false")).lower() == "true"
     return speculates and spark.conf.get("spark.speculation.task.duration.threshold", None) is not None
 
 
@@ -243,12 +253,13 @@ def _text(spark: SparkSession, path: str, *, content: bool = True) -> str | None
         lines = spark.read.text(path)
         _ = lines.schema  # Connect asks the server only now
     except AnalysisException as error:
-        condition = getattr(error, "getCondition", error.getErrorClass)()
-        if condition != "PATH_NOT_FOUND":
+        if _condition(error) != "PATH_NOT_FOUND":
             raise
         return None
     return "".join(row.value for row in lines.collect()) if content else ""
 
 
-def _write_text(spark: SparkSession, path: str, text: str) -> None:
-    spark.range(1).select(F.lit(text).alias("value")).coalesce(1).write.mode("error").text(path)
+def _condition(error: AnalysisException) -> str | None:
+    # Called an error class before Spark 4.
+    condition: str | None = getattr(error, "getCondition", error.getErrorClass)()
+    return condition

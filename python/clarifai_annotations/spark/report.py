@@ -35,7 +35,7 @@ class SparkDeleteReport:
         missing_ok: Whether ``absent`` is as good as ``deleted``.
         path: The folder of the outcomes.
         ids: The columns of IDs in it.
-        run: Which call of the folder this was, from 0.
+        calls: The calls of the folder that came to send something, this one last.
 
     """
 
@@ -53,7 +53,7 @@ class SparkDeleteReport:
     missing_ok: bool
     path: str
     ids: tuple[str, ...] = field(repr=False)
-    run: int
+    calls: tuple[str, ...] = field(repr=False)
 
     @property
     def ok(self) -> bool:
@@ -68,10 +68,8 @@ class SparkDeleteReport:
         ``request_id`` (null where the service said nothing of the kind), ``task`` (what there is to tell of a task, on
         the first of its rows), ``run``, ``partition`` and ``job``.
         """
-        spark = SparkSession.getActiveSession()
-        if spark is None:
-            raise RuntimeError("there is no active Spark session to read the outcomes with")
-        return Outcomes(spark, self.path, self.ids, self.run).told()
+        spark = SparkSession.getActiveSession() or SparkSession.builder.getOrCreate()
+        return Outcomes(spark, self.path, self.ids, self.calls).told()
 
     @property
     def summary(self) -> str:
