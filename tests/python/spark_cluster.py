@@ -18,8 +18,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
-
-import pytest
+from unittest.mock import patch
 
 WORKERS, CORES_OF_A_WORKER = 2, 4
 
@@ -218,9 +217,7 @@ def spark_session(cluster: Cluster, **options: str) -> Iterator[Any]:
     from pyspark.sql import SparkSession
 
     handler = signal.getsignal(signal.SIGINT)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYSPARK_PYTHON", sys.executable)
-        patch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+    with patch.dict(os.environ, PYSPARK_PYTHON=sys.executable, SPARK_LOCAL_IP="127.0.0.1"):
         builder = SparkSession.builder
         for name, value in {**cluster.options(), **options}.items():
             builder = builder.config(name, value)

@@ -341,6 +341,14 @@ BAD_SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
         {"requests_per_second": 15, "tasks": 16},
         "tasks=16: from 1 to 15 can share 15 requests a second",
     ),
+    "no request": (
+        {"requests_per_second": 0},
+        "requests_per_second=0: a number above 0, or None for no limit",
+    ),
+    "no number of requests": (
+        {"requests_per_second": float("nan")},
+        "requests_per_second=nan: a number above 0",
+    ),
     "no task": ({"tasks": 0}, "tasks=0: at least one is needed"),
     "no row in a job": ({"rows_per_job": 0}, "rows_per_job=0: at least 1"),
     "a key": ({"pat": KEY}, "pat is not taken: Spark writes down what it is given"),

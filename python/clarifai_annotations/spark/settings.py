@@ -45,9 +45,13 @@ class Pace:
         """Share a quota among so many tasks, or among as few as can use it up.
 
         Raises:
-            ConfigurationError: There are more tasks than requests to share.
+            ConfigurationError: There are more tasks than requests to share, or no requests.
 
         """
+        if requests_per_second is not None and not 0 < requests_per_second < math.inf:
+            raise ConfigurationError(
+                f"requests_per_second={requests_per_second}: a number above 0, or None for no limit. Nothing was sent"
+            )
         if tasks is None:
             if requests_per_second is None:
                 tasks = TASKS_WITHOUT_A_PACE
@@ -56,9 +60,9 @@ class Pace:
         pace = cls(requests_per_second, tasks)
         if not 1 <= tasks <= pace.slots:
             raise ConfigurationError(
-                f"tasks={tasks}: from 1 to {pace.slots} can share {requests_per_second:g} requests a second"
+                f"tasks={tasks}: from 1 to {pace.slots} can share {requests_per_second:g} requests a second. Nothing was sent"
                 if requests_per_second is not None
-                else f"tasks={tasks}: at least one is needed"
+                else f"tasks={tasks}: at least one is needed. Nothing was sent"
             )
         return pace
 
