@@ -29,9 +29,7 @@ from clarifai_annotations.spark import delete_annotations, delete_input_annotati
 from conftest import KEY
 from copies import Pair
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:PySpark does not yet fully support pandas", "ignore::ResourceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of Py4J
 
 PAIRS: list[Pair] = [(f"p{n % 7}", f"a{n}") for n in range(40)]
 

@@ -26,9 +26,7 @@ from copies import Pair
 from spark_cluster import Cluster
 from test_spark import app_of, frame, left, outcomes
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:PySpark does not yet fully support pandas", "ignore::ResourceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of Py4J
 
 CASES = int(os.environ.get("SPARK_CASES", "4"))
 

@@ -15,9 +15,7 @@ from clarifai_annotations.spark import delete_annotations
 from clarifai_annotations.spark.settings import Pace
 from test_serve import environment, served
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:PySpark does not yet fully support pandas", "ignore::ResourceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of Py4J
 
 COUNT = 200_000
 

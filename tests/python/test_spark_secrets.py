@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,7 @@ from conftest import KEY
 from spark_cluster import Cluster, wait_for_line
 from test_spark import app_of
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:PySpark does not yet fully support pandas", "ignore::ResourceWarning"
-)
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # sockets of Py4J
 
 # Two deletions: one in which everything fails that can, and one that ends well; then its UI is looked at.
 PROGRAM = """
@@ -105,7 +104,8 @@ def test_the_key_is_in_nothing_that_spark_writes_or_shows(cluster: Cluster, tmp_
     assert any(it.is_relative_to(events) and it.stat().st_size > 10_000 for it in written)
     assert any("mapInArrow" in page or "MapInArrow" in page for page in shown.values())
     for path in written:
-        assert KEY.encode() not in path.read_bytes(), path
+        with suppress(FileNotFoundError):  # what executors keep of a stage goes with it
+            assert KEY.encode() not in path.read_bytes(), path
     for name, page in shown.items():
         assert KEY not in page, name
     assert KEY not in output
