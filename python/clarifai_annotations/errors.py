@@ -142,11 +142,14 @@ class DeadlineError(ClarifaiError, TimeoutError):
 
 
 class DeletionError(ClarifaiError):
-    """Not every ID of a call for many was deleted. Everything was attempted; see ``report``."""
+    """Not every ID of a call for many was deleted. Everything was attempted; see ``report``.
 
-    report: DeleteReport | SparkDeleteReport
+    From `clarifai_annotations.spark` it is a `SparkDeletionError`.
+    """
 
-    def __init__(self, message: str, *, report: DeleteReport | SparkDeleteReport | None = None) -> None:
+    report: DeleteReport
+
+    def __init__(self, message: str, *, report: DeleteReport | None = None) -> None:
         """Make the error; ``message`` is its whole text."""
         super().__init__(message, report=report)
 

@@ -18,14 +18,13 @@ import pytest
 from clarifai_annotations import (
     AuthenticationError,
     ConfigurationError,
-    DeletionError,
     DeletionLimitError,
     IdError,
     IdTypeError,
     OutcomesError,
 )
 from clarifai_annotations.emulator import Emulator
-from clarifai_annotations.spark import delete_annotations, delete_input_annotations
+from clarifai_annotations.spark import SparkDeletionError, delete_annotations, delete_input_annotations
 from conftest import KEY
 from copies import Pair
 
@@ -161,7 +160,7 @@ def test_an_outcome_says_what_the_service_said(delete: Any, emulator: Emulator) 
 
 def test_one_that_may_not_be_deleted_stops_no_other(delete: Any, emulator: Emulator) -> None:
     emulator.lock("p0", "a0")
-    with pytest.raises(DeletionError) as raised:
+    with pytest.raises(SparkDeletionError) as raised:
         delete(PAIRS)
     assert str(raised.value) == "1 of 40 IDs were not deleted (1 failed). See .report.outcomes"
     assert (raised.value.report.deleted, left(emulator)) == (39, [("p0", "a0")])
@@ -169,7 +168,7 @@ def test_one_that_may_not_be_deleted_stops_no_other(delete: Any, emulator: Emula
 
 def test_absent_ones_are_failures_where_they_are_not_fine(delete: Any) -> None:
     with pytest.raises(
-        DeletionError, match=r"^1 of 2 IDs were not deleted \(1 absent\)\. See .report.outcomes$"
+        SparkDeletionError, match=r"^1 of 2 IDs were not deleted \(1 absent\)\. See .report.outcomes$"
     ):
         delete([PAIRS[0], ("p0", "never")], missing_ok=False)
 
@@ -186,10 +185,14 @@ def test_a_report_can_be_pickled(delete: Any) -> None:
 
 
 def test_an_error_with_a_report_can_be_pickled(delete: Any) -> None:
-    with pytest.raises(DeletionError) as raised:
+    with pytest.raises(SparkDeletionError) as raised:
         delete([("p0", "never")], missing_ok=False)
     again = pickle.loads(pickle.dumps(raised.value))
-    assert (str(again), again.report) == (str(raised.value), raised.value.report)
+    assert (type(again), str(again), again.report) == (
+        SparkDeletionError,
+        str(raised.value),
+        raised.value.report,
+    )
 
 
 def test_a_report_is_a_table_in_a_notebook(delete: Any) -> None:

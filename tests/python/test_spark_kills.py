@@ -19,9 +19,8 @@ from typing import Any
 
 import pytest
 
-from clarifai_annotations import DeletionError
 from clarifai_annotations.emulator import Emulator, Fault
-from clarifai_annotations.spark import delete_annotations
+from clarifai_annotations.spark import SparkDeletionError, delete_annotations
 from copies import Pair
 from spark_cluster import Cluster
 from test_spark import app_of, frame, left, outcomes
@@ -204,7 +203,7 @@ def test_a_job_that_spark_cannot_do_leaves_its_rows_unknown_and_later_ones_unsen
 ) -> None:
     folder = tmp_path / "outcomes"
     with seeded() as emulator:
-        with pytest.raises(DeletionError) as raised:
+        with pytest.raises(SparkDeletionError) as raised:
             while_running(
                 lambda: delete(spark, PAIRS, folder, emulator, tasks=1, rows_per_job=1000),
                 emulator,
@@ -236,7 +235,7 @@ def test_where_nothing_can_be_kept_any_more_the_call_says_so_and_can_be_resumed(
         def block() -> None:
             (folder / "run=0").write_text("a file where the folder should be")
 
-        with pytest.raises(DeletionError) as raised:
+        with pytest.raises(SparkDeletionError) as raised:
             while_running(
                 lambda: delete(spark, PAIRS[:1000], folder, emulator),
                 emulator,

@@ -18,6 +18,6 @@ except ImportError as _missing:
     ) from None
 
 from .deletion import delete_annotations, delete_input_annotations
-from .report import SparkDeleteReport
+from .report import SparkDeleteReport, SparkDeletionError
 
-__all__ = ["SparkDeleteReport", "delete_annotations", "delete_input_annotations"]
+__all__ = ["SparkDeleteReport", "SparkDeletionError", "delete_annotations", "delete_input_annotations"]

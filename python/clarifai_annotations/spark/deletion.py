@@ -21,12 +21,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, Row, SparkSession
 
-from .. import ConfigurationError, DeletionError, DeletionLimitError, __version__, errors
+from .. import ConfigurationError, DeletionLimitError, __version__, errors
 from .executor import delete_inputs, delete_pairs, problems
 from .frames import check_columns, check_ids
 from .lanes import Lane, run
 from .outcomes import Outcomes
-from .report import OUTCOMES, SparkDeleteReport
+from .report import OUTCOMES, SparkDeleteReport, SparkDeletionError
 from .settings import ClientSettings, Pace, Settings, refuse_a_key_in_the_open
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def delete_annotations(
             publish the key. Nothing was sent.
         OutcomesError: ``outcomes`` is there already, or is of another call. Nothing was sent.
         DeletionLimitError: More would be deleted than ``max_deletions``. Nothing was sent.
-        DeletionError: Not everything was deleted, or Spark could not go on; ``.report``.
+        SparkDeletionError: A `DeletionError`: not everything was deleted, or Spark could not go on; ``.report``.
         AuthenticationError: The credential was refused, and the run stopped; ``.report``.
         PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
         NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
@@ -281,11 +281,11 @@ class Ending:
             return None
         error: BaseException
         if self.broken_off is not None:
-            error = DeletionError(f"{report.summary}: {self.why}. {RESUME}. See .report", report=report)
+            error = SparkDeletionError(f"{report.summary}: {self.why}. {RESUME}. See .report", report=report)
             error.__cause__ = self.broken_off
             return error
         if self.stopped_by is None:
-            return DeletionError(f"{report.summary}. See .report.outcomes", report=report)
+            return SparkDeletionError(f"{report.summary}. See .report.outcomes", report=report)
         attributes = dict(self.stopped_by)
         kind, reason = getattr(errors, attributes.pop("error")), attributes.pop("reason")
         text = f"{report.summary}: {reason}. See .report"
@@ -313,7 +313,7 @@ def tell_all(folder: Outcomes, lanes: list[Lane], ending: Ending) -> dict[str, i
     """Keep an outcome for what the jobs did not come to. Gives the counts of all outcomes.
 
     Raises:
-        DeletionError: Spark can do nothing any more.
+        SparkDeletionError: Spark can do nothing any more.
 
     """
     try:
@@ -326,7 +326,7 @@ def tell_all(folder: Outcomes, lanes: list[Lane], ending: Ending) -> dict[str, i
             raise
         if not isinstance(ending.broken_off, Exception):
             raise ending.broken_off from error
-        raise DeletionError(
+        raise SparkDeletionError(
             f"Spark cannot go on ({ending.why}), nor tell what was not done. What its jobs told by then is in "
             f"{folder.path}. {RESUME}"
         ) from ending.broken_off

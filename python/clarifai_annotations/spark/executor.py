@@ -90,7 +90,7 @@ def _delete(
         with connect() as client:
             report = call(client, rows)
     except DeletionError as error:
-        report = cast("DeleteReport", error.report)
+        report = error.report
     except ClarifaiError as error:
         report, stop = cast("DeleteReport | None", error.report), error
     outcomes = _outcomes(rows.num_rows, report, stop)

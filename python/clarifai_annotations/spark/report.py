@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 
 from pyspark.sql import DataFrame, SparkSession
 
+from ..errors import DeletionError
 from .outcomes import Outcomes
 
 OUTCOMES = ("deleted", "absent", "failed", "unknown", "unsent")
@@ -90,3 +91,13 @@ class SparkDeleteReport:
         head = "".join(f"<th>{name}</th>" for name in (*shown, "elapsed"))
         cells = "".join(f"<td>{value}</td>" for value in (*shown.values(), f"{self.elapsed:.1f} s"))
         return f"<table><thead><tr>{head}</tr></thead><tbody><tr>{cells}</tr></tbody></table>"
+
+
+class SparkDeletionError(DeletionError):
+    """Not every row of a frame was deleted, or Spark could not go on; see ``report``, if any."""
+
+    report: SparkDeleteReport  # type: ignore[assignment]
+
+    def __init__(self, message: str, *, report: SparkDeleteReport | None = None) -> None:
+        """Make the error; ``message`` is its whole text."""
+        super().__init__(message, report=report)  # type: ignore[arg-type]
