@@ -106,16 +106,22 @@ def test_a_pair_that_comes_in_several_partitions_is_sent_once(
     assert sorted(sent(emulator)) == sorted(PAIRS[:10])
 
 
-def test_a_frame_that_changes_whenever_it_is_computed_is_computed_once(
-    delete: Any, emulator: Emulator, spark: Any
-) -> None:
-    df = spark.range(50).selectExpr("concat('p', id) AS input_id", "uuid() AS annotation_id")
-    report = delete(df, rows_per_job=10)
+def test_a_frame_is_computed_once(delete: Any, emulator: Emulator, spark: Any, tmp_path: Path) -> None:
+    log = str(tmp_path / "computed")
+
+    def computed(batches: Any) -> Any:
+        for batch in batches:
+            with open(log, "a") as file:
+                file.write("once\n")
+            yield batch
+
+    # Other IDs whenever it is computed.
+    df = spark.range(50).selectExpr("concat('p', id) AS input_id", "uuid() AS annotation_id").coalesce(1)
+    report = delete(df.mapInArrow(computed, df.schema), rows_per_job=10)
+    assert Path(log).read_text() == "once\n"
     # Looked up as well as sent: a batch with one that is not there is refused.
-    assert {pair for it in emulator.requests for pair in zip(it.input_ids, it.ids, strict=True)} == set(
-        outcomes(report)
-    )
-    assert report.absent == 50
+    asked = {pair for it in emulator.requests for pair in zip(it.input_ids, it.ids, strict=True)}
+    assert asked == set(outcomes(report))
 
 
 def test_columns_of_any_name_are_taken(delete: Any, spark: Any) -> None:
