@@ -288,8 +288,9 @@ class Ending:
             return SparkDeletionError(f"{report.summary}. See .report.outcomes", report=report)
         attributes = dict(self.stopped_by)
         kind, reason = getattr(errors, attributes.pop("error")), attributes.pop("reason")
-        text = f"{report.summary}: {reason}. See .report"
-        error = kind(text, report=report, reason=reason, **attributes)
+        error = kind(f"{report.summary}: {reason}. See .report")
+        # Not every kind takes them.
+        vars(error).update(report=report, reason=reason, **attributes)
         return error
 
 

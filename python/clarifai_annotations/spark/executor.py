@@ -54,27 +54,28 @@ def delete_pairs(
     batches: Iterator[pa.RecordBatch], settings: Settings, partition: int
 ) -> Iterator[pa.RecordBatch]:
     """Delete the annotations that the rows of one job name in pairs. Gives the outcome of each row."""
-    return _delete(
-        batches,
-        lambda: settings.client(partition),
-        lambda client, rows: client.delete_annotations(rows["input_id"], rows["annotation_id"]),
-    )
+
+    def call(client: Client, rows: pa.Table) -> DeleteReport:
+        return client.delete_annotations(rows["input_id"], rows["annotation_id"])
+
+    return _delete(batches, settings, partition, call)
 
 
 def delete_inputs(
     batches: Iterator[pa.RecordBatch], settings: Settings, partition: int
 ) -> Iterator[pa.RecordBatch]:
     """Delete all annotations of the inputs that the rows of one job name. Gives the outcome of each row."""
-    return _delete(
-        batches,
-        lambda: settings.client(partition),
-        lambda client, rows: client.delete_input_annotations(rows["input_id"]),
-    )
+
+    def call(client: Client, rows: pa.Table) -> DeleteReport:
+        return client.delete_input_annotations(rows["input_id"])
+
+    return _delete(batches, settings, partition, call)
 
 
 def _delete(
     batches: Iterator[pa.RecordBatch],
-    connect: Callable[[], Client],
+    settings: Settings,
+    partition: int,
     call: Callable[[Client, pa.Table], DeleteReport],
 ) -> Iterator[pa.RecordBatch]:
     held = list(batches)
@@ -87,7 +88,7 @@ def _delete(
     report: DeleteReport | None = None
     stop: ClarifaiError | None = None
     try:
-        with connect() as client:
+        with settings.client(partition) as client:
             report = call(client, rows)
     except DeletionError as error:
         report = error.report
