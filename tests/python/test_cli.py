@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -119,3 +121,28 @@ def test_its_completion_knows_the_commands() -> None:
     asked = {"_CLARIFAI_ANNOTATIONS_COMPLETE": "complete_bash", "COMP_WORDS": "x ", "COMP_CWORD": "1"}
     done = run(env={**os.environ, **asked})
     assert set(COMMANDS) <= set(done.stdout.split()), done.stdout + done.stderr
+
+
+def options_of_the_program() -> set[tuple[str, str]]:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {
+        (name, option)
+        for name in set(COMMANDS) - {"demo", "serve"}
+        for parameter in commands[name].params
+        for option in parameter.opts
+        if option.startswith("--") and option != "--help"
+    }
+
+
+def options_of_the_page() -> set[tuple[str, str]]:
+    page = (Path(__file__).parents[2] / "docs/command-line.md").read_text(encoding="utf-8")
+    return {
+        (name, option)
+        for row in re.findall(r"^\| (`--.*)\|$", page, re.MULTILINE)
+        for name in re.findall(r"`([\w-]+)`", row.split("|")[1])
+        for option in re.findall(r"`(--[\w-]+)", row.split("|")[0])
+    }
+
+
+def test_the_documentation_has_every_option_of_every_command() -> None:
+    assert options_of_the_page() == options_of_the_program()
