@@ -105,13 +105,12 @@ def python_file(path: Path, part: str) -> File:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     uses: dict[str, int] = {}
     for node in run_time(tree):
-        names = (
-            [alias.name for alias in node.names]
-            if isinstance(node, ast.Import)
-            else [absolute(path, node)]
-            if isinstance(node, ast.ImportFrom)
-            else []
-        )
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [absolute(path, node)]
+        else:
+            continue
         for name in names:
             used = python_part(name)
             if used and used != part:
