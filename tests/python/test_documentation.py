@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 import clarifai_annotations
-from clarifai_annotations import _native
+from clarifai_annotations import _native, errors
 
 STUB = ast.parse((Path(clarifai_annotations.__file__).parent / "_native.pyi").read_text(encoding="utf-8"))
 
@@ -42,3 +43,22 @@ def test_help_shows_what_the_stub_says(name: str, target: Any, text: str) -> Non
 def test_every_public_name_is_documented() -> None:
     for name in clarifai_annotations.__all__:
         assert name == "__version__" or getattr(clarifai_annotations, name).__doc__, name
+
+
+def rows_of(page: str) -> str:
+    return (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "ClarifaiError"])
+def test_the_page_of_errors_says_of_each_when_it_comes_and_what_to_do(name: str) -> None:
+    [row] = re.findall(rf"^\| `{name}` \|.*$", rows_of("outcomes-and-errors.md"), re.MULTILINE)
+    _, _, _, when, what_to_do, _ = re.split(r"\s*\|\s*", row)
+    assert when
+    assert what_to_do
+
+
+def test_the_page_of_settings_has_every_argument_of_a_client() -> None:
+    shown = set(
+        re.findall(r"`(\w+)`", "".join(re.findall(r"^\|([^|]*)\|", rows_of("settings.md"), re.MULTILINE)))
+    )
+    assert shown == set(inspect.signature(clarifai_annotations.Client).parameters)
