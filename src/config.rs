@@ -225,6 +225,24 @@ pub fn seconds(name: &str, seconds: f64) -> Result<Duration, ConfigurationError>
     }
 }
 
+/// Where a value was found: who has to change it should know.
+#[derive(Clone, Copy)]
+enum Origin {
+    Argument,
+    Variable(&'static str),
+    Context(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument => Ok(()),
+            Self::Variable(name) => write!(f, " (from {name})"),
+            Self::Context(name) => write!(f, " (from {name} in ~/.config/clarifai/config)"),
+        }
+    }
+}
+
 /// Where a setting may come from when it is not an argument.
 struct Sources<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
@@ -251,32 +269,29 @@ impl Sources<'_> {
     }
 
     fn credential(&self, arguments: &Arguments) -> Result<Credential, ConfigurationError> {
+        const NAMES: [&str; 2] = ["CLARIFAI_PAT", "CLARIFAI_SESSION_TOKEN"];
+        let [pat, token] = NAMES;
         let levels = [
-            (arguments.pat.clone(), arguments.session_token.clone()),
-            ((self.variable)("CLARIFAI_PAT"), (self.variable)("CLARIFAI_SESSION_TOKEN")),
-            (self.context.get("CLARIFAI_PAT"), self.context.get("CLARIFAI_SESSION_TOKEN")),
+            ([arguments.pat.clone(), arguments.session_token.clone()], NAMES.map(|_| Origin::Argument)),
+            ([(self.variable)(pat), (self.variable)(token)], NAMES.map(Origin::Variable)),
+            ([self.context.get(pat), self.context.get(token)], NAMES.map(Origin::Context)),
         ];
-        for level in levels {
-            let (credential, secret, name) = match level {
-                (None, None) => continue,
-                (Some(_), Some(_)) => {
+        for (found, [of_pat, of_token]) in levels {
+            let (credential, name, origin) = match found {
+                [None, None] => continue,
+                [Some(_), Some(_)] => {
                     return Err(ConfigurationError(
                         "both a personal access token and a session token are set: keep one of them".into(),
                     ));
                 }
-                (Some(pat), None) => (Credential::Pat(pat.clone()), pat, "the personal access token"),
-                (None, Some(token)) => (Credential::SessionToken(token.clone()), token, "the session token"),
+                [Some(pat), None] => (Credential::Pat(pat), "the personal access token", of_pat),
+                [None, Some(token)] => (Credential::SessionToken(token), "the session token", of_token),
             };
-            if secret.is_empty() {
-                return Err(ConfigurationError(format!("{name} is empty")));
-            }
-            // What metadata can carry; the value itself is never shown.
-            if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err(ConfigurationError(format!(
-                    "{name} holds white space or characters that cannot be sent (a line break at its end?)"
-                )));
-            }
-            return Ok(credential);
+            // The value itself is never shown.
+            return match wrong_with(credential.secret()) {
+                Some(wrong) => Err(ConfigurationError(format!("{name}{origin} {wrong}"))),
+                None => Ok(credential),
+            };
         }
         Err(ConfigurationError(
             "no credential is set: pass pat=…, set CLARIFAI_PAT, or run `clarifai login`. \
@@ -286,16 +301,19 @@ impl Sources<'_> {
     }
 
     fn base_url(&self, given: Option<&str>) -> Result<String, ConfigurationError> {
-        let api_base = given.map(str::to_owned).or_else(|| (self.variable)("CLARIFAI_API_BASE"));
-        if let Some(base) = api_base {
-            return parse_base(&base);
+        if let Some(base) = given {
+            return parse_base(base, Origin::Argument);
+        }
+        if let Some(base) = (self.variable)("CLARIFAI_API_BASE") {
+            return parse_base(&base, Origin::Variable("CLARIFAI_API_BASE"));
         }
         // By its definition a host that speaks TLS, so it needs no scheme.
         if let Some(host) = (self.variable)("CLARIFAI_GRPC_BASE") {
-            return parse_base(&if host.contains("://") { host } else { format!("https://{host}") });
+            let base = if host.contains("://") { host } else { format!("https://{host}") };
+            return parse_base(&base, Origin::Variable("CLARIFAI_GRPC_BASE"));
         }
         match self.context.get("CLARIFAI_API_BASE") {
-            Some(base) => parse_base(&base),
+            Some(base) => parse_base(&base, Origin::Context("CLARIFAI_API_BASE")),
             None => Ok(DEFAULT_BASE_URL.into()),
         }
     }
@@ -326,13 +344,28 @@ impl Sources<'_> {
     }
 }
 
+/// What keeps a credential from being one, and what to do: what people paste along with it.
+fn wrong_with(secret: &str) -> Option<&'static str> {
+    if secret.is_empty() {
+        Some("is empty")
+    } else if secret.starts_with(['"', '\'']) || secret.ends_with(['"', '\'']) {
+        Some("has a quotation mark at an end: give the token without it")
+    } else if secret.starts_with("Key ") || secret.starts_with("Bearer ") {
+        Some("begins like a header: give the token alone, without the word before it")
+    // What metadata can carry.
+    } else if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Some("holds white space or characters that cannot be sent (a line break at its end?)")
+    } else {
+        None
+    }
+}
+
 /// Checks a base URL and brings it to the form `scheme://host[:port]`.
-fn parse_base(base: &str) -> Result<String, ConfigurationError> {
-    let refuse = |why: &str| Err(ConfigurationError(format!("base_url {base:?} {why}")));
+fn parse_base(base: &str, origin: Origin) -> Result<String, ConfigurationError> {
+    let refuse = |why: &str| Err(ConfigurationError(format!("base_url {base:?}{origin} {why}")));
     let Some((scheme, rest)) = base.split_once("://") else {
-        let host = base.split([':', '/']).next().unwrap_or_default();
-        if host == "clarifai.com" || host.ends_with(".clarifai.com") {
-            return parse_base(&format!("https://{base}"));
+        if is_of_clarifai(base.split([':', '/']).next().unwrap_or_default()) {
+            return parse_base(&format!("https://{base}"), origin);
         }
         // The official client asks the host which it speaks; a key may be sent in clear that way.
         return refuse("has no scheme: write http://… for plain HTTP/2 or https://… for TLS");
@@ -341,18 +374,25 @@ fn parse_base(base: &str) -> Result<String, ConfigurationError> {
         return refuse("has a scheme that is neither http nor https");
     }
     if rest.contains('@') {
-        return Err(ConfigurationError(
-            "base_url holds a user name: credentials go into pat or session_token".into(),
-        ));
+        return Err(ConfigurationError(format!(
+            "base_url{origin} holds a user name: credentials go into pat or session_token"
+        )));
     }
     match base.parse::<http::Uri>() {
         Ok(uri) if uri.host().is_none_or(str::is_empty) => refuse("has no host"),
         Ok(uri) if uri.path() != "/" || uri.query().is_some() => {
             refuse("has a path: give only scheme, host and port")
         }
+        Ok(uri) if scheme == "http" && uri.host().is_some_and(is_of_clarifai) => {
+            refuse("would send the key in clear: write https://")
+        }
         Ok(_) => Ok(base.trim_end_matches('/').to_owned()),
         Err(_) => refuse("is not a URL: write https://host or https://host:port"),
     }
+}
+
+fn is_of_clarifai(host: &str) -> bool {
+    host == "clarifai.com" || host.ends_with(".clarifai.com")
 }
 
 /// The current context of the file that `clarifai login` writes.

@@ -14,7 +14,7 @@ _inboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Inbox] = WeakKeyDictionar
 
 def pending(end: Callable[[], None]) -> tuple[DeletionFuture, Inbox]:
     """Make a future of the running loop, and find where its result is to be put."""
-    loop = asyncio.get_running_loop()
+    loop = _running_loop()
     inbox = _inboxes.get(loop)
     if inbox is None:
         inbox = _inboxes[loop] = Inbox()
@@ -23,9 +23,19 @@ def pending(end: Callable[[], None]) -> tuple[DeletionFuture, Inbox]:
 
 def done(value: Any) -> asyncio.Future[Any]:
     """Make a future of the running loop that has its result already."""
-    future = asyncio.get_running_loop().create_future()
+    future = _running_loop().create_future()
     future.set_result(value)
     return future
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no running event loop: call this in a coroutine and await it, or call the function without _async, "
+            "which works anywhere. Nothing was sent"
+        ) from None
 
 
 class DeletionFuture(asyncio.Future[Any]):

@@ -129,7 +129,12 @@ impl Peer {
         }
         // A service that wants TLS cuts off whoever does not speak it, without a word.
         let in_clear = self.base.starts_with("http://") && !self.has_answered.load(Ordering::Relaxed);
-        let remedy = if in_clear { " (if the service speaks TLS, write https:// in base_url)" } else { "" };
+        let remedy = if in_clear {
+            " (if the service speaks TLS, write https:// in base_url; if it is something else, such as a web site, \
+             base_url is wrong)"
+        } else {
+            ""
+        };
         self.broken(&format!("{text}{remedy}"))
     }
 

@@ -99,7 +99,10 @@ fn class_of(error: &Error) -> &'static str {
 fn advice(error: &Error) -> &'static str {
     match error {
         Error::Api(status) => match status.kind() {
-            Kind::Authentication => ". Check the key: pat=…, CLARIFAI_PAT, or `clarifai login`",
+            Kind::Authentication => {
+                ". Check the key; it is taken from pat=…, else CLARIFAI_PAT, else `clarifai login`, and made at \
+                 https://clarifai.com/settings/security"
+            }
             Kind::PermissionDenied => {
                 ". Give the key the scopes Annotations_Delete (to restore, Annotations_Add) and Annotations_Get, and \
                  check that the app is yours"

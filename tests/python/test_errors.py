@@ -36,7 +36,7 @@ from official_service import Answer, OfficialService, deletion_answer, grpc_stat
 FAILURES: dict[str, tuple[Answer, type[ApiError], int, str, str]] = {
     "wrong key": (
         deletion_answer(11009, "API key not found", "key is unknown", "r-1"),
-        AuthenticationError, 11009, "CONN_KEY_NOT_FOUND", "Check the key: pat=…, CLARIFAI_PAT, or `clarifai login`",
+        AuthenticationError, 11009, "CONN_KEY_NOT_FOUND", "Check the key; it is taken from pat=…, else CLARIFAI_PAT, else `clarifai login`, and made at https",
     ),
     "wrong key by gRPC": (
         grpc_status(grpc.StatusCode.UNAUTHENTICATED, "no such key"),
