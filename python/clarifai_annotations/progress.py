@@ -26,7 +26,7 @@ class Bar:
     """Shows what is done, the rate, the time left, and how often the service throttled."""
 
     def __init__(self, tqdm: Any, work: str) -> None:
-        """Make a bar of this kind of tqdm's when the first progress comes."""
+        """Make a bar of this kind of tqdm's when it is known how much there is to do."""
         self._tqdm = tqdm
         self._work = work
         self._bar: Any = None
@@ -34,9 +34,10 @@ class Bar:
     def __call__(self, progress: Progress) -> None:
         """Show how far the call is."""
         if self._bar is None:
+            # What a restoration has to do is known only once its backup is read, and a bar in a notebook keeps its length.
+            if not progress.requested and not progress.finished:
+                return
             self._bar = self._tqdm(total=progress.requested, desc=self._work, unit=" IDs")
-        # What a restoration has to do is known only once its backup is read.
-        self._bar.total = progress.requested
         # What was turned away counts as open again: the bar never moves back.
         self._bar.n = max(self._bar.n, progress.done)
         self._bar.set_postfix(throttled=progress.throttled, refresh=False)

@@ -11,10 +11,12 @@ from typing import Any
 
 import nbformat
 import pytest
+import tqdm.notebook
 from nbclient import NotebookClient
 
 from clarifai_annotations import Client, DeletionError, Progress
 from clarifai_annotations.emulator import Emulator
+from clarifai_annotations.progress import Bar
 from conftest import client_of
 from official_service import OfficialService, deletion_answer
 
@@ -252,6 +254,15 @@ def test_a_bar_and_a_callable_work_in_a_notebook(service: OfficialService) -> No
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
     assert [output.text for output in notebook.cells[3].outputs] == ["0\n1\n"]
     assert all("deleting" in str(cell.outputs) for cell in notebook.cells[1:3])
+
+
+def test_the_bar_of_a_restoration_in_a_notebook_fills(tmp_path: Path) -> None:
+    with emulator_with(7) as emulator, emulator.client() as client:
+        client.delete_input_annotations(["photo"], backup=tmp_path / "backup.parquet")
+        bar = Bar(tqdm.notebook.tqdm, "restoring")
+        client.restore_annotations(tmp_path / "backup.parquet", progress=bar)
+    _, widget, _ = bar._bar.container.children
+    assert (widget.value, widget.max) == (7, 7)
 
 
 def test_progress_tells_what_it_is_in_a_line(client: Client) -> None:
