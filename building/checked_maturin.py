@@ -104,19 +104,24 @@ def of_wheels() -> str:
 
 def checked(hook: Callable[P, T], *, compiles: bool = True) -> Callable[P, T]:
     """Put a hook behind a look at what it needs."""
+    remedies = {check_rust: INSTALL_RUST}
+    if compiles:
+        remedies[check_compiler] = INSTALL_C
 
     @functools.wraps(hook)
     def checked_hook(*args: P.args, **kwargs: P.kwargs) -> T:
-        remedy = INSTALL_RUST
-        try:
-            check_rust()
-            remedy = INSTALL_C
-            if compiles:
-                check_compiler()
-        except RuntimeError as error:
+        lacks, to_do = [], []
+        for check, remedy in remedies.items():
+            try:
+                check()
+            except RuntimeError as error:
+                lacks.append(str(error))
+                to_do.append(remedy)
+        if lacks:
+            advice = ",\n".join(to_do)
             sys.exit(
-                f"\nclarifai-annotations cannot be compiled here: {error}.\n\n"
-                f"To compile it, {remedy}\nand say the same command again.\n\n{of_wheels()}\n"
+                f"\nclarifai-annotations cannot be compiled here: {'; '.join(lacks)}.\n\n"
+                f"To compile it, {advice}\nand say the same command again.\n\n{of_wheels()}\n"
             )
         # maturin warns of a backend that is not its own.
         os.environ["MATURIN_NO_MISSING_BUILD_BACKEND_WARNING"] = "1"

@@ -104,6 +104,15 @@ def test_without_a_c_compiler_it_says_how_to_get_one(programs: Path) -> None:
     assert "apt install build-essential" in told
 
 
+def test_all_that_is_missing_is_said_at_once(programs: Path) -> None:
+    (programs / "cargo").unlink()
+    (programs / "cc").unlink()
+    told = message()
+    assert "`cargo` is not on the PATH; `cc` is not on the PATH." in told
+    assert "install Rust from https://rustup.rs" in told
+    assert "install a C compiler" in told
+
+
 def test_a_c_compiler_without_its_headers_is_not_enough(programs: Path) -> None:
     put(programs, "cc", "echo 'fatal error: stdlib.h: No such file or directory' >&2; exit 1")
     assert "fatal error: stdlib.h" in message()
