@@ -120,7 +120,7 @@ def checked(hook: Callable[P, T], *, compiles: bool = True) -> Callable[P, T]:
             advice = ",\n".join(to_do)
             sys.exit(
                 f"\nclarifai-annotations cannot be compiled here: {'; '.join(lacks)}.\n\n"
-                f"To compile it, {advice}\nand say the same command again.\n\n{of_wheels()}\n"
+                f"To compile it, {advice}\nand run the same command again.\n\n{of_wheels()}\n"
             )
         # maturin warns of a backend that is not its own.
         os.environ["MATURIN_NO_MISSING_BUILD_BACKEND_WARNING"] = "1"

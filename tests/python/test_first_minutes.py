@@ -14,13 +14,17 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import checked_maturin
 from clarifai_annotations import Client, delete_annotation, delete_annotation_async, delete_annotations
 from clarifai_annotations.__main__ import main
 from clarifai_annotations.emulator import Emulator
 from documented import ROOT, is_shown
 
 PAGE = (ROOT / "docs/first-minutes.md").read_text(encoding="utf-8")
-MESSAGES = dict(re.findall(r"^### (.+)\n\n> (.+)$", PAGE, re.MULTILINE))
+MESSAGES = {
+    name: re.sub("^> ?", "", quote, flags=re.MULTILINE)
+    for name, quote in re.findall(r"^### (.+)\n\n((?:>.*\n)+)", PAGE, re.MULTILINE)
+}
 KEY = "made-up-key"
 
 Set = Callable[..., None]
@@ -85,6 +89,13 @@ def web_site() -> Iterator[int]:
             yield server.server_address[1]
         finally:
             server.shutdown()
+
+
+def no_rust(put: Set) -> None:
+    put(PATH="/nowhere", CC=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)  # where pip calls it
+        checked_maturin.get_requires_for_build_wheel()
 
 
 def a_key_that_is_not_known(put: Set) -> None:
@@ -168,6 +179,7 @@ def with_variable(**variables: str | None) -> Callable[[Set], None]:
 
 
 MISTAKES: dict[str, Callable[[Set], Any]] = {
+    "No wheel, and no Rust": no_rust,
     "No key is set": with_variable(CLARIFAI_PAT=None),
     "A key in quotation marks": with_variable(CLARIFAI_PAT=f'"{KEY}"'),
     "A key with a line break": with_variable(CLARIFAI_PAT=f"{KEY}\n"),
@@ -209,7 +221,7 @@ def test_a_mistake_says_what_the_page_shows(name: str, put: Set) -> None:
     with pytest.raises((Exception, SystemExit)) as raised:
         MISTAKES[name](put)
     said = str(raised.value) if raised.type is SystemExit else f"{raised.type.__name__}: {raised.value}"
-    assert is_shown(MESSAGES.get(name, ""), said), said
+    assert is_shown(MESSAGES.get(name, ""), said.strip()), said
     assert KEY not in said
 
 

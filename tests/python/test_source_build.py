@@ -71,7 +71,7 @@ def test_without_cargo_it_says_how_to_get_rust_and_fetches_none(programs: Path) 
     told = message()
     assert "cannot be compiled here: `cargo` is not on the PATH." in told
     assert "install Rust from https://rustup.rs" in told
-    assert "say the same command again" in told
+    assert "run the same command again" in told
 
 
 def test_without_rustc_it_says_so(programs: Path) -> None:
