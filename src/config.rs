@@ -34,6 +34,76 @@ pub const DEFAULT_MAX_IN_FLIGHT: usize = 32;
 /// How often a request is tried in all, unless told otherwise.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 10;
 
+/// Where personal access tokens are made, and given their scopes: as in the README of
+/// <https://github.com/Clarifai/clarifai-pyspark>, and "Security settings" on
+/// <https://docs.clarifai.com/control/authentication/pat>.
+pub const TOKENS_URL: &str = "https://clarifai.com/settings/security";
+
+/// Where a setting was found. Its text is the name of the place, so that a message says what to change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The argument of this name.
+    Argument(&'static str),
+    /// The environment variable of this name.
+    Variable(&'static str),
+    /// This name in a context of the file that `clarifai login` writes.
+    Context {
+        /// The name, as it stands in the file.
+        name: String,
+        /// The context.
+        context: String,
+        /// The file.
+        file: PathBuf,
+    },
+    /// Nowhere: it is the default of the argument of this name.
+    Default(&'static str),
+}
+
+impl Origin {
+    /// What a message puts behind the value. Of an argument nothing: whoever gave it knows.
+    pub fn after_value(&self) -> String {
+        match self {
+            Self::Argument(_) | Self::Default(_) => String::new(),
+            Self::Variable(_) | Self::Context { .. } => format!(" from {self}"),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Argument(name) | Self::Variable(name) | Self::Default(name) => f.write_str(name),
+            Self::Context { name, context, file } => {
+                write!(f, "{name} in context {context:?} of {}", file.display())
+            }
+        }
+    }
+}
+
+/// Where the settings that are found in more than one place were found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origins {
+    /// Of [`Settings::user_id`].
+    pub user_id: Origin,
+    /// Of [`Settings::app_id`].
+    pub app_id: Origin,
+    /// Of [`Settings::credential`].
+    pub credential: Origin,
+    /// Of [`Settings::base_url`].
+    pub base_url: Origin,
+    /// Of [`Settings::root_certificates_path`].
+    pub root_certificates_path: Origin,
+}
+
+/// The HTTP proxy before the service, and the variable that names it.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    /// Where it is, and what it wants to be told.
+    pub intercept: Intercept,
+    /// The variable.
+    pub variable: &'static str,
+}
+
 /// A secret that proves who calls. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credential {
@@ -49,6 +119,43 @@ impl Credential {
         match self {
             Self::Pat(token) | Self::SessionToken(token) => token,
         }
+    }
+
+    /// What it is called.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Pat(_) => "personal access token",
+            Self::SessionToken(_) => "session token",
+        }
+    }
+
+    /// Whether it can be a token. What comes along when one is copied is refused here: the service would only say that
+    /// it knows no such key.
+    fn check(&self, origin: &Origin) -> Result<(), ConfigurationError> {
+        const QUOTES: [char; 3] = ['"', '\'', '`'];
+        let secret = self.secret();
+        // The value itself is never shown.
+        let refuse =
+            |why: &str| Err(ConfigurationError(format!("the {}{} {why}", self.kind(), origin.after_value())));
+        if secret.is_empty() {
+            return refuse("is empty: give the token, or leave it out");
+        }
+        if secret.trim() != secret {
+            return refuse("begins or ends with white space (a line break?): give the token alone");
+        }
+        for word in ["Key", "Bearer"] {
+            if secret.strip_prefix(word).is_some_and(|rest| rest.starts_with(char::is_whitespace)) {
+                return refuse(&format!("begins with \"{word} \": give the token alone"));
+            }
+        }
+        if secret.starts_with(QUOTES) || secret.ends_with(QUOTES) {
+            return refuse("is in quotes: give the token without them");
+        }
+        // What metadata can carry.
+        if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return refuse("holds white space or characters that no token has: copy it again");
+        }
+        Ok(())
     }
 }
 
@@ -144,9 +251,11 @@ pub struct Settings {
     /// PEM file of the certificate authorities to trust instead of the system's.
     pub root_certificates_path: Option<PathBuf>,
     /// The HTTP proxy that a connection goes through.
-    pub proxy: Option<Intercept>,
+    pub proxy: Option<Proxy>,
     /// Limits of the traffic.
     pub limits: Limits,
+    /// Where it was found.
+    pub origins: Origins,
 }
 
 impl Settings {
@@ -181,19 +290,28 @@ impl Settings {
         };
         let sources = Sources { variable: &variable, context: &context };
 
-        let credential = sources.credential(&arguments)?;
+        let (credential, of_credential) = sources.credential(&arguments)?;
         arguments.limits.check()?;
-        let base_url = sources.base_url(arguments.base_url.as_deref())?;
+        let (base_url, of_base_url) = sources.base_url(arguments.base_url)?;
+        let (user_id, of_user_id) = sources.required(&USER_ID, arguments.user_id)?;
+        let (app_id, of_app_id) = sources.required(&APP_ID, arguments.app_id)?;
+        let (root_certificates_path, of_root_certificates_path) =
+            sources.root_certificates_path(arguments.root_certificates_path);
         Ok(Self {
-            user_id: sources.required("user_id", "CLARIFAI_USER_ID", arguments.user_id)?,
-            app_id: sources.required("app_id", "CLARIFAI_APP_ID", arguments.app_id)?,
+            user_id,
+            app_id,
             credential,
-            proxy: sources.proxy(&base_url)?,
+            proxy: sources.proxy(&base_url, &of_base_url)?,
             base_url,
-            root_certificates_path: arguments
-                .root_certificates_path
-                .or_else(|| sources.beyond_arguments("CLARIFAI_ROOT_CERTIFICATES_PATH").map(PathBuf::from)),
+            root_certificates_path,
             limits: arguments.limits,
+            origins: Origins {
+                user_id: of_user_id,
+                app_id: of_app_id,
+                credential: of_credential,
+                base_url: of_base_url,
+                root_certificates_path: of_root_certificates_path,
+            },
         })
     }
 
@@ -202,14 +320,44 @@ impl Settings {
     /// # Errors
     /// [`ConfigurationError`] when an ID is empty.
     pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Result<Self, ConfigurationError> {
-        let user_id = user_id.map_or_else(|| Ok(self.user_id.clone()), |id| not_blank("user_id", id))?;
-        Ok(Self { app_id: not_blank("app_id", app_id)?, user_id, ..self.clone() })
+        let mut settings = self.clone();
+        settings.origins.app_id = Origin::Argument(APP_ID.argument);
+        settings.app_id = not_blank(&APP_ID, app_id, &settings.origins.app_id)?;
+        if let Some(user_id) = user_id {
+            settings.origins.user_id = Origin::Argument(USER_ID.argument);
+            settings.user_id = not_blank(&USER_ID, user_id, &settings.origins.user_id)?;
+        }
+        Ok(settings)
     }
 }
 
-fn not_blank(argument: &str, value: String) -> Result<String, ConfigurationError> {
+/// A setting that must be given.
+struct Required {
+    argument: &'static str,
+    variable: &'static str,
+    /// How to give it, and where to find it. The app's address is <https://clarifai.com/USER_ID/APP_ID>, as in
+    /// `urls/helper.py` of Clarifai's Python SDK, whose `clarifai login` writes the user and no app.
+    advice: &'static str,
+}
+
+const USER_ID: Required = Required {
+    argument: "user_id",
+    variable: "CLARIFAI_USER_ID",
+    advice: "set CLARIFAI_USER_ID, pass user_id=… (--user-id), or run `clarifai login`. It is the first part of an \
+             app's address, https://clarifai.com/USER_ID/APP_ID",
+};
+
+const APP_ID: Required = Required {
+    argument: "app_id",
+    variable: "CLARIFAI_APP_ID",
+    advice: "set CLARIFAI_APP_ID, or pass app_id=… (--app-id). It is the last part of the app's address, \
+             https://clarifai.com/USER_ID/APP_ID",
+};
+
+fn not_blank(setting: &Required, value: String, origin: &Origin) -> Result<String, ConfigurationError> {
     if value.trim().is_empty() {
-        return Err(ConfigurationError(format!("{argument} is empty: give the ID, or leave it out")));
+        let (argument, origin) = (setting.argument, origin.after_value());
+        return Err(ConfigurationError(format!("{argument}{origin} is empty: give the ID, or leave it out")));
     }
     Ok(value)
 }
@@ -250,76 +398,85 @@ struct Sources<'a> {
 }
 
 impl Sources<'_> {
-    fn beyond_arguments(&self, name: &str) -> Option<String> {
-        (self.variable)(name).or_else(|| self.context.get(name))
+    fn variable(&self, name: &'static str) -> Option<(String, Origin)> {
+        (self.variable)(name).map(|value| (value, Origin::Variable(name)))
+    }
+
+    fn beyond_arguments(&self, name: &'static str) -> Option<(String, Origin)> {
+        self.variable(name).or_else(|| self.context.get(name))
     }
 
     fn required(
         &self,
-        argument: &str,
-        name: &str,
+        setting: &Required,
         given: Option<String>,
-    ) -> Result<String, ConfigurationError> {
-        match given.or_else(|| self.beyond_arguments(name)) {
-            Some(value) => not_blank(argument, value),
-            None => Err(ConfigurationError(format!(
-                "{argument} is not set: pass {argument}=…, set {name}, or run `clarifai login`"
-            ))),
+    ) -> Result<(String, Origin), ConfigurationError> {
+        let given = given.map(|value| (value, Origin::Argument(setting.argument)));
+        match given.or_else(|| self.beyond_arguments(setting.variable)) {
+            Some((value, origin)) => Ok((not_blank(setting, value, &origin)?, origin)),
+            None => Err(ConfigurationError(format!("{} is not set: {}", setting.argument, setting.advice))),
         }
     }
 
-    fn credential(&self, arguments: &Arguments) -> Result<Credential, ConfigurationError> {
-        const NAMES: [&str; 2] = ["CLARIFAI_PAT", "CLARIFAI_SESSION_TOKEN"];
-        let [pat, token] = NAMES;
+    fn credential(&self, arguments: &Arguments) -> Result<(Credential, Origin), ConfigurationError> {
+        let argument =
+            |value: &Option<String>, name| value.clone().map(|value| (value, Origin::Argument(name)));
         let levels = [
-            ([arguments.pat.clone(), arguments.session_token.clone()], NAMES.map(|_| Origin::Argument)),
-            ([(self.variable)(pat), (self.variable)(token)], NAMES.map(Origin::Variable)),
-            ([self.context.get(pat), self.context.get(token)], NAMES.map(Origin::Context)),
+            (argument(&arguments.pat, "pat"), argument(&arguments.session_token, "session_token")),
+            (self.variable("CLARIFAI_PAT"), self.variable("CLARIFAI_SESSION_TOKEN")),
+            (self.context.get("CLARIFAI_PAT"), self.context.get("CLARIFAI_SESSION_TOKEN")),
         ];
-        for (found, [of_pat, of_token]) in levels {
-            let (credential, name, origin) = match found {
-                [None, None] => continue,
-                [Some(_), Some(_)] => {
-                    return Err(ConfigurationError(
-                        "both a personal access token and a session token are set: keep one of them".into(),
-                    ));
+        for level in levels {
+            let (credential, origin) = match level {
+                (None, None) => continue,
+                (Some((_, pat)), Some((_, token))) => {
+                    return Err(ConfigurationError(format!(
+                        "both a personal access token and a session token are set, in {pat} and in {token}: keep \
+                         one of them"
+                    )));
                 }
-                [Some(pat), None] => (Credential::Pat(pat), "the personal access token", of_pat),
-                [None, Some(token)] => (Credential::SessionToken(token), "the session token", of_token),
+                (Some((pat, origin)), None) => (Credential::Pat(pat), origin),
+                (None, Some((token, origin))) => (Credential::SessionToken(token), origin),
             };
-            // The value itself is never shown.
-            return match wrong_with(credential.secret()) {
-                Some(wrong) => Err(ConfigurationError(format!("{name}{origin} {wrong}"))),
-                None => Ok(credential),
-            };
+            credential.check(&origin)?;
+            return Ok((credential, origin));
         }
-        Err(ConfigurationError(
-            "no credential is set: pass pat=…, set CLARIFAI_PAT, or run `clarifai login`. \
-             Tokens are made at https://clarifai.com/settings/security"
-                .into(),
-        ))
+        Err(ConfigurationError(format!(
+            "no key is set: set CLARIFAI_PAT, pass pat=…, or run `clarifai login`. Personal access tokens are made \
+             at {TOKENS_URL}"
+        )))
     }
 
-    fn base_url(&self, given: Option<&str>) -> Result<String, ConfigurationError> {
-        if let Some(base) = given {
-            return parse_base(base, Origin::Argument);
-        }
-        if let Some(base) = (self.variable)("CLARIFAI_API_BASE") {
-            return parse_base(&base, Origin::Variable("CLARIFAI_API_BASE"));
-        }
+    fn base_url(&self, given: Option<String>) -> Result<(String, Origin), ConfigurationError> {
+        let given = given.map(|base| (base, Origin::Argument("base_url")));
         // By its definition a host that speaks TLS, so it needs no scheme.
-        if let Some(host) = (self.variable)("CLARIFAI_GRPC_BASE") {
-            let base = if host.contains("://") { host } else { format!("https://{host}") };
-            return parse_base(&base, Origin::Variable("CLARIFAI_GRPC_BASE"));
+        let grpc_base = || {
+            let (host, origin) = self.variable("CLARIFAI_GRPC_BASE")?;
+            Some((if host.contains("://") { host } else { format!("https://{host}") }, origin))
+        };
+        let found = given
+            .or_else(|| self.variable("CLARIFAI_API_BASE"))
+            .or_else(grpc_base)
+            .or_else(|| self.context.get("CLARIFAI_API_BASE"));
+        match found {
+            Some((base, origin)) => Ok((parse_base(&base, &origin)?, origin)),
+            None => Ok((DEFAULT_BASE_URL.into(), Origin::Default("base_url"))),
         }
-        match self.context.get("CLARIFAI_API_BASE") {
-            Some(base) => parse_base(&base, Origin::Context("CLARIFAI_API_BASE")),
-            None => Ok(DEFAULT_BASE_URL.into()),
+    }
+
+    fn root_certificates_path(&self, given: Option<PathBuf>) -> (Option<PathBuf>, Origin) {
+        const ARGUMENT: &str = "root_certificates_path";
+        if given.is_some() {
+            return (given, Origin::Argument(ARGUMENT));
+        }
+        match self.beyond_arguments("CLARIFAI_ROOT_CERTIFICATES_PATH") {
+            Some((path, origin)) => (Some(path.into()), origin),
+            None => (None, Origin::Default(ARGUMENT)),
         }
     }
 
     /// The HTTP proxy for a service that speaks TLS, by the variables that curl goes by.
-    fn proxy(&self, base_url: &str) -> Result<Option<Intercept>, ConfigurationError> {
+    fn proxy(&self, base_url: &str, of_base_url: &Origin) -> Result<Option<Proxy>, ConfigurationError> {
         const NAMES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
         let proxy = NAMES.iter().find_map(|name| Some((name, (self.variable)(name)?)));
         let Some((name, proxy)) = proxy.filter(|_| base_url.starts_with("https://")) else {
@@ -335,10 +492,12 @@ impl Sources<'_> {
         }
         // The value may hold a password: it is not shown.
         match Matcher::builder().https(proxy).build().intercept(&destination) {
-            Some(proxy) if proxy.uri().scheme_str() == Some("http") => Ok(Some(proxy)),
+            Some(intercept) if intercept.uri().scheme_str() == Some("http") => {
+                Ok(Some(Proxy { intercept, variable: name }))
+            }
             _ => Err(ConfigurationError(format!(
                 "{name} is not the address of an HTTP proxy: write http://host:port, or put the host of \
-                 base_url into NO_PROXY to reach it without one"
+                 {of_base_url} into NO_PROXY to reach it without one"
             ))),
         }
     }
@@ -361,22 +520,29 @@ fn wrong_with(secret: &str) -> Option<&'static str> {
 }
 
 /// Checks a base URL and brings it to the form `scheme://host[:port]`.
-fn parse_base(base: &str, origin: Origin) -> Result<String, ConfigurationError> {
-    let refuse = |why: &str| Err(ConfigurationError(format!("base_url {base:?}{origin} {why}")));
+fn parse_base(base: &str, origin: &Origin) -> Result<String, ConfigurationError> {
+    let place = origin.after_value();
+    let refuse = |why: &str| Err(ConfigurationError(format!("base_url {base:?}{place} {why}")));
     let Some((scheme, rest)) = base.split_once("://") else {
-        if is_of_clarifai(base.split([':', '/']).next().unwrap_or_default()) {
+        if is_clarifais(base) {
             return parse_base(&format!("https://{base}"), origin);
         }
         // The official client asks the host which it speaks; a key may be sent in clear that way.
-        return refuse("has no scheme: write http://… for plain HTTP/2 or https://… for TLS");
+        return refuse(
+            "has no scheme: write https://…, or http://… for a service without TLS. Clarifai's own is \
+             https://api.clarifai.com",
+        );
     };
     if scheme != "http" && scheme != "https" {
-        return refuse("has a scheme that is neither http nor https");
+        return refuse("has a scheme that is neither http nor https: write https://…");
     }
     if rest.contains('@') {
         return Err(ConfigurationError(format!(
-            "base_url{origin} holds a user name: credentials go into pat or session_token"
+            "base_url{place} holds a user name: credentials go into pat or session_token"
         )));
+    }
+    if scheme == "http" && is_clarifais(rest) {
+        return refuse("would send the key in clear: write https://…");
     }
     match base.parse::<http::Uri>() {
         Ok(uri) if uri.host().is_none_or(str::is_empty) => refuse("has no host"),
@@ -391,13 +557,19 @@ fn parse_base(base: &str, origin: Origin) -> Result<String, ConfigurationError> 
     }
 }
 
-fn is_of_clarifai(host: &str) -> bool {
+/// Whether a `host[:port][/path]` is Clarifai's.
+fn is_clarifais(rest: &str) -> bool {
+    let host = rest.split([':', '/']).next().unwrap_or_default().to_ascii_lowercase();
     host == "clarifai.com" || host.ends_with(".clarifai.com")
 }
 
 /// The current context of the file that `clarifai login` writes.
 #[derive(Default)]
-struct Context(HashMap<String, Value>);
+struct Context {
+    name: String,
+    file: PathBuf,
+    settings: HashMap<String, Value>,
+}
 
 #[derive(Deserialize)]
 struct ContextFile {
@@ -451,15 +623,20 @@ impl Context {
         if let Some(Value::Nested(env)) = settings.remove("env") {
             settings.extend(env);
         }
-        Ok(Self(settings))
+        Ok(Self { name: current, file: path.into(), settings })
     }
 
-    fn get(&self, name: &str) -> Option<String> {
+    fn get(&self, name: &str) -> Option<(String, Origin)> {
         let short = name.trim_start_matches("CLARIFAI_").to_lowercase();
-        match self.0.get(name).or_else(|| self.0.get(&short)) {
+        let (name, value) =
+            self.settings.get_key_value(name).or_else(|| self.settings.get_key_value(&short))?;
+        match value {
             // The SDK's way to say: only from the environment.
-            Some(Value::Text(text)) if text.is_empty() || text == "ENVVAR" => None,
-            Some(Value::Text(text)) => Some(text.clone()),
+            Value::Text(text) if text.is_empty() || text == "ENVVAR" => None,
+            Value::Text(text) => {
+                let (context, file) = (self.name.clone(), self.file.clone());
+                Some((text.clone(), Origin::Context { name: name.clone(), context, file }))
+            }
             _ => None,
         }
     }

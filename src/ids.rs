@@ -284,6 +284,14 @@ impl fmt::Debug for Column {
     }
 }
 
+/// What to do with a table where a column belongs.
+pub fn column_of_a_table(parameter: &str) -> &'static str {
+    match parameter {
+        "annotation_ids" => "pass one column of it, for example table[\"annotation_id\"]",
+        _ => "pass one column of it, for example table[\"input_id\"]",
+    }
+}
+
 /// Reads an array without its IDs being looked at yet, save for the nulls.
 fn chunk_of(parameter: &'static str, start: usize, array: &ArrayRef) -> Result<Chunk, IdError> {
     // Logical nulls: a dictionary may be null by its key or by the value that the key points at.
@@ -307,7 +315,7 @@ fn chunk_of(parameter: &'static str, start: usize, array: &ArrayRef) -> Result<C
         DataType::Struct(_) => Err(IdError::NotAColumn {
             parameter,
             what: "a table".into(),
-            advice: "pass one column of it, for example table[\"input_id\"]",
+            advice: column_of_a_table(parameter),
         }),
         other => Err(IdError::NotAColumn {
             parameter,

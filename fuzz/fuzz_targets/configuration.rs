@@ -47,7 +47,8 @@ fuzz_target!(|surroundings: Surroundings<'_>| {
             assert!(secret.bytes().all(|byte| byte.is_ascii_graphic()) && !secret.is_empty());
             assert!(!settings.user_id.trim().is_empty() && !settings.app_id.trim().is_empty());
             assert!(["http://", "https://"].iter().any(|scheme| settings.base_url.starts_with(scheme)));
-            let open = format!("{:?} {:?}", settings.user_id, (&settings.app_id, &settings.base_url));
+            let open =
+                format!("{:?}", (&settings.user_id, &settings.app_id, &settings.base_url, &settings.origins));
             let shown = format!("{settings:?}");
             assert!(secret.len() < 12 || open.contains(secret.as_str()) || !shown.contains(secret.as_str()));
             // It may still be refused, as a base that is no address; it must not panic.

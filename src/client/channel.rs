@@ -232,7 +232,8 @@ struct Connection {
 
 fn endpoint(settings: &Settings) -> Result<Endpoint, ConfigurationError> {
     let refuse = |error: tonic::transport::Error| {
-        ConfigurationError::new(format!("base_url {:?}: {}", settings.base_url, innermost(&error)))
+        let place = settings.origins.base_url.after_value();
+        ConfigurationError::new(format!("base_url {:?}{place}: {}", settings.base_url, innermost(&error)))
     };
     let endpoint = Endpoint::from_shared(settings.base_url.clone())
         .and_then(|endpoint| endpoint.user_agent(PRODUCT))
@@ -252,8 +253,10 @@ fn trust(settings: &Settings) -> Result<ClientTlsConfig, ConfigurationError> {
     let Some(path) = &settings.root_certificates_path else {
         return Ok(ClientTlsConfig::new().with_native_roots());
     };
-    let refuse =
-        |why: String| ConfigurationError::new(format!("root_certificates_path {}: {why}", path.display()));
+    let place = settings.origins.root_certificates_path.after_value();
+    let refuse = |why: String| {
+        ConfigurationError::new(format!("root_certificates_path {}{place} {why}", path.display()))
+    };
     let pem = fs::read(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
     if !pem.windows(27).any(|window| window == b"-----BEGIN CERTIFICATE-----") {
         return Err(refuse("holds no certificate in PEM form".into()));

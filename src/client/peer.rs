@@ -4,6 +4,7 @@
 use std::{
     error::Error as StdError,
     io,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -14,15 +15,22 @@ use tonic::{Code, ConnectError, Status, TimeoutExpired};
 
 use super::heard::Facts;
 use crate::{
-    config::Settings,
+    config::{Origin, Proxy, Settings},
     error::{self, Error, Reach},
     wire::{self, StatusCode, api, status_name},
 };
 
+/// What to do where no way leads to the service.
+const OFFLINE: &str = "is this machine online? Behind a proxy, set HTTPS_PROXY";
+
 /// Who is at the other end.
 pub struct Peer {
     base: String,
-    proxy: Option<Intercept>,
+    /// Where `base` was found, which is where to change it.
+    of_base: Origin,
+    proxy: Option<Proxy>,
+    /// What is trusted instead of the system's authorities, and where that was found.
+    roots: Option<(PathBuf, Origin)>,
     request_timeout: Duration,
     /// Never to be shown, not even where the service says it.
     secret: String,
@@ -35,7 +43,12 @@ impl Peer {
     pub fn new(settings: &Settings) -> Self {
         Self {
             base: settings.base_url.clone(),
+            of_base: settings.origins.base_url.clone(),
             proxy: settings.proxy.clone(),
+            roots: settings
+                .root_certificates_path
+                .clone()
+                .map(|path| (path, settings.origins.root_certificates_path.clone())),
             request_timeout: settings.limits.request_timeout,
             secret: settings.credential.secret().into(),
             has_answered: AtomicBool::new(false),
@@ -44,7 +57,7 @@ impl Peer {
 
     /// The proxy that the way there goes through.
     pub fn proxy(&self) -> Option<&Intercept> {
-        self.proxy.as_ref()
+        self.proxy.as_ref().map(|proxy| &proxy.intercept)
     }
 
     /// It answered, whatever it said.
@@ -127,15 +140,15 @@ impl Peer {
         if text.ends_with("timed out") {
             text = format!("the connection fell silent ({text})");
         }
-        // A service that wants TLS cuts off whoever does not speak it, without a word.
-        let in_clear = self.base.starts_with("http://") && !self.has_answered.load(Ordering::Relaxed);
-        let remedy = if in_clear {
-            " (if the service speaks TLS, write https:// in base_url; if it is something else, such as a web site, \
-             base_url is wrong)"
-        } else {
-            ""
-        };
-        self.broken(&format!("{text}{remedy}"))
+        // A service that wants TLS, and a web server that speaks HTTP/1 alone, cut off whoever does not speak as they
+        // do, without a word that could be read.
+        if self.base.starts_with("http://") && !self.has_answered.load(Ordering::Relaxed) {
+            text = format!(
+                "{text} (if the service speaks TLS, write https:// in {place}; if a web page is there, {place} is wrong)",
+                place = self.of_base
+            );
+        }
+        self.broken(&text)
     }
 
     /// What an answer means that is HTTP and no more: of a proxy, or of a web server at that address.
@@ -147,7 +160,8 @@ impl Peer {
         }
         let content_type = self.readable(&content_type);
         let what = format!(
-            "HTTP {http} ({content_type}) came back, which is no gRPC (a wrong base_url, or a proxy in between)"
+            "HTTP {http} ({content_type}) came back, which is no gRPC ({} is wrong, or a proxy is in between)",
+            self.of_base
         );
         Some(match http {
             http::StatusCode::UNAUTHORIZED => refused(Code::Unauthenticated, what),
@@ -160,9 +174,10 @@ impl Peer {
     /// No connection came about.
     fn unreachable(&self, source: &Cause, text: &str) -> Error {
         let through = self.proxy.as_ref().map_or_else(String::new, |proxy| {
-            let proxy = proxy.uri().to_string();
+            let proxy = proxy.intercept.uri().to_string();
             format!(" through the proxy {}", proxy.trim_end_matches('/'))
         });
+        let text = text.trim_end_matches('.');
         let (reach, remedy) = self.remedy(source, text);
         let message =
             format!("{} could not be reached{through}: {text} ({remedy}). Nothing was sent", self.base);
@@ -170,38 +185,72 @@ impl Peer {
     }
 
     /// Whether to try again, and what to do about it.
-    fn remedy(&self, source: &Cause, text: &str) -> (Reach, &'static str) {
+    fn remedy(&self, source: &Cause, text: &str) -> (Reach, String) {
         use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
         use rustls::Error::{InvalidCertificate, InvalidMessage};
+        let place = &self.of_base;
         match chain(source).find_map(find::<rustls::Error>) {
-            Some(InvalidCertificate(error)) => return (Reach::Barred, remedy_of_certificate(error)),
+            Some(InvalidCertificate(error)) => return (Reach::Barred, self.remedy_of_certificate(error)),
             Some(InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
-                let remedy = "that port does not speak TLS: if it is meant so, write http:// in base_url";
+                let remedy =
+                    format!("that port does not speak TLS: if it is meant so, write http:// in {place}");
                 return (Reach::Barred, remedy);
             }
             _ => {}
         }
-        if text.contains("proxy authorization required") {
-            let remedy =
-                "the proxy wants a user name and a password: http://user:password@host:port in HTTPS_PROXY";
+        // tonic has no type for it that others may see.
+        if text.contains("HTTP/2 was not negotiated") {
+            let remedy = format!("that is a web server, or a proxy that speaks no gRPC: check {place}");
             return (Reach::Barred, remedy);
         }
-        let remedy = if self.proxy.is_some() {
-            "the proxy is from HTTPS_PROXY; hosts in NO_PROXY are reached without it"
-        } else if chain(source).any(|error| error.to_string() == "dns error") {
-            "is the host in base_url right, and this machine online?"
+        if let Some(Proxy { variable, .. }) = &self.proxy {
+            if text.contains("proxy authorization required") {
+                let remedy = format!(
+                    "the proxy wants a user name and a password: http://user:password@host:port in {variable}"
+                );
+                return (Reach::Barred, remedy);
+            }
+            let remedy = format!("the proxy is from {variable}; hosts in NO_PROXY are reached without it");
+            return (Reach::Unsent, remedy);
+        }
+        let is_default = matches!(place, Origin::Default(_));
+        let remedy = if chain(source).any(|error| error.to_string() == "dns error") {
+            if is_default { OFFLINE.into() } else { format!("is the host in {place} right, and {OFFLINE}") }
         } else {
             match chain(source).find_map(find::<io::Error>).map(io::Error::kind) {
-                Some(ConnectionRefused) => {
-                    "nothing listens there: are host and port of base_url right, and is the service up?"
-                }
-                Some(TimedOut | NetworkUnreachable | HostUnreachable) => {
-                    "is this machine online? Behind a proxy, set HTTPS_PROXY"
-                }
-                _ => "check base_url and the network",
+                Some(ConnectionRefused) => match place {
+                    Origin::Variable(name) => {
+                        format!("nothing listens there: start the service, or unset {name} to reach Clarifai")
+                    }
+                    _ => format!("nothing listens there: is {place} right, and is the service up?"),
+                },
+                Some(TimedOut | NetworkUnreachable | HostUnreachable) => OFFLINE.into(),
+                _ => format!("check {place} and the network"),
             }
         };
         (Reach::Unsent, remedy)
+    }
+
+    fn remedy_of_certificate(&self, error: &CertificateError) -> String {
+        use CertificateError::{
+            Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
+        };
+        match (error, &self.roots) {
+            (NotValidForName | NotValidForNameContext { .. }, _) => {
+                format!("{} must be by a name that is in the certificate", self.of_base)
+            }
+            (Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }, _) => {
+                "is the clock of this machine right? Else the service's certificate must be renewed".into()
+            }
+            (_, Some((path, origin))) => format!(
+                "only the authorities in {}{} are trusted: to trust the system's, leave it out",
+                path.display(),
+                origin.after_value()
+            ),
+            (_, None) => "if its authority is to be trusted, give the PEM file of that authority as \
+                          root_certificates_path or CLARIFAI_ROOT_CERTIFICATES_PATH"
+                .into(),
+        }
     }
 
     /// There was a connection, and it brought no answer: the request may have been carried out.
@@ -214,24 +263,6 @@ impl Peer {
         let seconds = self.request_timeout.as_secs_f64();
         Error::Deadline {
             message: format!("{} gave no answer within {seconds} s (request_timeout)", self.base),
-        }
-    }
-}
-
-fn remedy_of_certificate(error: &CertificateError) -> &'static str {
-    use CertificateError::{
-        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext,
-    };
-    match error {
-        NotValidForName | NotValidForNameContext { .. } => {
-            "base_url must be by a name that is in the certificate"
-        }
-        Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. } => {
-            "is the clock of this machine right? Else the service's certificate must be renewed"
-        }
-        _ => {
-            "if its authority is to be trusted, give the PEM file of that authority as root_certificates_path or \
-             CLARIFAI_ROOT_CERTIFICATES_PATH"
         }
     }
 }

@@ -440,7 +440,7 @@ impl PyClient {
                  Let each process find it by CLARIFAI_PAT or `clarifai login`, or make the client there",
             ));
         }
-        let Settings { user_id, app_id, credential: _, base_url, root_certificates_path, proxy: _, limits } =
+        let Settings { user_id, app_id, base_url, root_certificates_path, limits, .. } =
             self.client.settings();
         let settings = PyDict::new(py);
         settings.set_item("user_id", user_id)?;
@@ -457,7 +457,7 @@ impl PyClient {
     }
 
     fn __repr__(&self) -> String {
-        let Settings { user_id, app_id, credential, base_url, root_certificates_path, proxy: _, limits } =
+        let Settings { user_id, app_id, credential, base_url, root_certificates_path, limits, .. } =
             self.client.settings();
         let Limits { requests_per_second, batch_size, max_in_flight, request_timeout, max_attempts } = limits;
         let credential = match credential {
@@ -789,7 +789,7 @@ fn delete_one<'py>(
             Err(failure) => {
                 let target = under_way.targets().get(0);
                 let annotation_id = target.annotation_id.unwrap_or_default();
-                Err(errors::failure(py, &failure, target.input_id, annotation_id))
+                Err(errors::failure(py, &failure, client.settings(), target.input_id, annotation_id))
             }
         }
     };
@@ -881,10 +881,10 @@ pub fn delete_many<'py>(
     let work = async move {
         let report = client.delete(&under_way).await;
         move |py: Python<'_>| {
-            let report = report.map_err(|error| errors::plain(py, &error))?;
+            let report = report.map_err(|error| errors::plain(py, &error, client.settings()))?;
             let report = DeleteReport::new(Arc::clone(under_way.targets()), report, missing_ok);
             let report = Bound::new(py, report)?;
-            match DeleteReport::exception(&report) {
+            match DeleteReport::exception(&report, client.settings()) {
                 Some(exception) if raises => Err(exception),
                 _ => Ok(report.into_any().unbind()),
             }

@@ -9,7 +9,7 @@ use pyo3::{
 use pyo3_arrow::{PyChunkedArray, input::AnyArray};
 
 use super::errors::id_error;
-use crate::ids::{Column, ColumnBuilder, IdError};
+use crate::ids::{Column, ColumnBuilder, IdError, column_of_a_table};
 
 /// Reads a parameter that takes a column of IDs: a list, a tuple, any iterable of `str`, a numpy array, a pandas
 /// Series or Index, or anything that exports an Arrow string column.
@@ -103,7 +103,7 @@ fn refuse_non_columns(parameter: &'static str, value: &Bound<'_, PyAny>) -> PyRe
         return refuse("a set", "a set has no order to pair by; pass a list");
     }
     if value.hasattr("__dataframe__")? || (value.hasattr("columns")? && value.hasattr("shape")?) {
-        return refuse("a table", "pass one column of it, for example table[\"input_id\"]");
+        return refuse("a table", column_of_a_table(parameter));
     }
     if let Ok(dimensions) = value.getattr("ndim").and_then(|ndim| ndim.extract::<usize>())
         && dimensions != 1

@@ -9,7 +9,7 @@ use pyo3::{
 
 use crate::{
     client::Failure,
-    config::ConfigurationError,
+    config::{ConfigurationError, Credential, Origins, Settings, TOKENS_URL},
     error::{Error, Kind, Reach, Status},
     ids::IdError,
     report::Outcome,
@@ -27,21 +27,29 @@ pub fn id_error(py: Python<'_>, error: &IdError) -> PyErr {
 }
 
 /// The error of a call for one annotation.
-pub fn failure(py: Python<'_>, failure: &Failure, input_id: &str, annotation_id: &str) -> PyErr {
+pub fn failure(
+    py: Python<'_>,
+    failure: &Failure,
+    settings: &Settings,
+    input_id: &str,
+    annotation_id: &str,
+) -> PyErr {
     let Failure { outcome, error } = failure;
     let which = format!("annotation {annotation_id:?} of input {input_id:?}");
     let (what, advice) = match outcome {
-        Outcome::Deleted => (format!("{which} was deleted"), ""),
+        Outcome::Deleted => (format!("{which} was deleted"), String::new()),
         Outcome::Absent => (
             format!("{which} is not there"),
-            ". Check both IDs; if an absent one is as good as a deleted one, pass missing_ok=True",
+            ". Check both IDs, the input's comes first; if an absent one is as good as a deleted one, pass \
+             missing_ok=True"
+                .into(),
         ),
-        Outcome::Failed | Outcome::Unsent => (format!("{which} was not deleted"), advice(error)),
+        Outcome::Failed | Outcome::Unsent => (format!("{which} was not deleted"), advice(error, settings)),
         Outcome::Unknown => (
             format!("whether {which} was deleted is unknown"),
             match error {
-                Error::Api(status) if status.kind() != Kind::Other => advice(error),
-                _ => ". Call again with missing_ok=True to make sure",
+                Error::Api(status) if status.kind() != Kind::Other => advice(error, settings),
+                _ => ". Call again with missing_ok=True to make sure".into(),
             },
         ),
     };
@@ -51,8 +59,14 @@ pub fn failure(py: Python<'_>, failure: &Failure, input_id: &str, annotation_id:
 }
 
 /// The error of a call for many that was stopped before everything was attempted.
-pub fn stopped(py: Python<'_>, error: &Error, summary: &str, report: &Bound<'_, PyAny>) -> PyErr {
-    let reason = format!("{error}{}", advice(error));
+pub fn stopped(
+    py: Python<'_>,
+    error: &Error,
+    settings: &Settings,
+    summary: &str,
+    report: &Bound<'_, PyAny>,
+) -> PyErr {
+    let reason = format!("{error}{}", advice(error, settings));
     let message = format!("{summary}: {reason}. See .report");
     let attributes = attributes(py, error).and_then(|attributes| {
         attributes.set_item(intern!(py, "report"), report)?;
@@ -72,9 +86,9 @@ pub fn restore_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>)
     exception(py, "RestoreError", message, [("report", report)].into_py_dict(py))
 }
 
-/// An error that is not about any ID, such as a closed client.
-pub fn plain(py: Python<'_>, error: &Error) -> PyErr {
-    exception(py, class_of(error), error.to_string(), attributes(py, error))
+/// An error that is not about any ID, such as a closed client, or a list that was refused.
+pub fn plain(py: Python<'_>, error: &Error, settings: &Settings) -> PyErr {
+    exception(py, class_of(error), format!("{error}{}", advice(error, settings)), attributes(py, error))
 }
 
 fn class_of(error: &Error) -> &'static str {
@@ -95,27 +109,43 @@ fn class_of(error: &Error) -> &'static str {
     }
 }
 
-/// What to do about it.
-fn advice(error: &Error) -> &'static str {
+/// What to do about it: in the settings, each by the place where it was found.
+pub fn advice(error: &Error, settings: &Settings) -> String {
+    let Settings { user_id, app_id, credential, origins, .. } = settings;
     match error {
         Error::Api(status) => match status.kind() {
-            Kind::Authentication => {
-                ". Check the key; it is taken from pat=…, else CLARIFAI_PAT, else `clarifai login`, and made at \
-                 https://clarifai.com/settings/security"
+            Kind::Authentication => match credential {
+                Credential::Pat(_) => {
+                    format!(". Check the key in {}: keys are made at {TOKENS_URL}", origins.credential)
+                }
+                Credential::SessionToken(_) => {
+                    format!(". Check the session token in {}: it may have expired", origins.credential)
+                }
+            },
+            // Those of a collaborator: <https://docs.clarifai.com/control/authentication/scopes>.
+            Kind::PermissionDenied => format!(
+                ". Give the key in {} the scopes Annotations_Delete and Annotations_Get (to restore, Annotations_Add) \
+                 at {TOKENS_URL}; a collaborator needs them in the app too",
+                origins.credential
+            ),
+            Kind::NotFound => {
+                let Origins { user_id: of_user_id, app_id: of_app_id, .. } = origins;
+                format!(
+                    ". Check user_id {user_id:?}{} and app_id {app_id:?}{}",
+                    of_user_id.after_value(),
+                    of_app_id.after_value()
+                )
             }
-            Kind::PermissionDenied => {
-                ". Give the key the scopes Annotations_Delete (to restore, Annotations_Add) and Annotations_Get, and \
-                 check that the app is yours"
-            }
-            Kind::NotFound => ". Check user_id and app_id",
             Kind::Throttled => {
-                ". Other clients may share the quota: wait, or lower requests_per_second for this one"
+                ". Other clients may share the quota: wait, or lower requests_per_second for this one".into()
             }
-            Kind::Other => "",
+            Kind::Other => String::new(),
         },
-        Error::Transport { reach: Reach::Sent, .. } => ". Check base_url and the network",
+        Error::Transport { reach: Reach::Sent, .. } => {
+            format!(". Check {} and the network", origins.base_url)
+        }
         Error::Deadline { .. } => {
-            ". Allow more time, or call again: what is gone by then is reported as absent"
+            ". Allow more time, or call again: what is gone by then is reported as absent".into()
         }
         // Where nothing was sent, the text says what to do.
         Error::Transport { .. }
@@ -123,7 +153,7 @@ fn advice(error: &Error) -> &'static str {
         | Error::Journal { .. }
         | Error::Limit { .. }
         | Error::Closed
-        | Error::Ended { .. } => "",
+        | Error::Ended { .. } => String::new(),
     }
 }
 

@@ -214,7 +214,7 @@ fn plan<'py>(
     let work = async move {
         let plan = client.plan(&under_way).await;
         move |py: Python<'_>| {
-            let plan = Arc::new(plan.map_err(|error| errors::plain(py, &error))?);
+            let plan = Arc::new(plan.map_err(|error| errors::plain(py, &error, client.settings()))?);
             Ok(Bound::new(py, DeletionPlan { plan, client })?.into_any().unbind())
         }
     };

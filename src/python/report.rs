@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{errors, sequence, table};
 use crate::{
+    config::Settings,
     error::{Error, Status},
     ids::{ColumnBuilder, IdError, Target, Targets},
     report::{Ledger, Outcome, Report},
@@ -110,8 +111,8 @@ impl DeleteReport {
     }
 
     /// The exception that this report calls for, if any.
-    pub fn exception(this: &Bound<'_, Self>) -> Option<PyErr> {
-        this.get().0.exception(this.as_any())
+    pub fn exception(this: &Bound<'_, Self>, settings: &Settings) -> Option<PyErr> {
+        this.get().0.exception(this.as_any(), settings)
     }
 }
 
@@ -122,8 +123,8 @@ impl RestoreReport {
     }
 
     /// The exception that this report calls for, if any.
-    pub fn exception(this: &Bound<'_, Self>) -> Option<PyErr> {
-        this.get().0.exception(this.as_any())
+    pub fn exception(this: &Bound<'_, Self>, settings: &Settings) -> Option<PyErr> {
+        this.get().0.exception(this.as_any(), settings)
     }
 }
 
@@ -148,18 +149,24 @@ impl Inner {
         Self { counts, failures: Arc::new(Rows { of, targets, report, positions: None }), stopped_by }
     }
 
-    fn exception(&self, report: &Bound<'_, PyAny>) -> Option<PyErr> {
+    fn exception(&self, report: &Bound<'_, PyAny>, settings: &Settings) -> Option<PyErr> {
         if self.is_ok() {
             return None;
         }
         let py = report.py();
         if let Some(cause) = &self.stopped_by {
-            return Some(errors::stopped(py, cause, &self.summary(), report));
+            return Some(errors::stopped(py, cause, settings, &self.summary(), report));
         }
         let mut message = self.summary();
         let first = (0..self.failures.len()).find(|&row| !self.is_fine(self.failures.outcome(row)));
-        if let Some(first) = first.map(|index| self.failures.failure(index)) {
-            message += &format!(". First: {}", first.line());
+        if let Some(index) = first {
+            message += &format!(". First: {}", self.failures.failure(index).line());
+            // What is not there is not for the settings to find.
+            if self.failures.outcome(index) != Outcome::Absent
+                && let Some(error @ Error::Api(_)) = self.failures.error(index)
+            {
+                message += &errors::advice(error, settings);
+            }
         }
         message += ". See .report.failures";
         Some(match self.counts.of {

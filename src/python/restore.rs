@@ -111,10 +111,11 @@ pub fn restore<'py>(
     let work = async move {
         let restored = client.restore(&under_way, backup, input_ids).await;
         move |py: Python<'_>| {
-            let (report, superseded) = restored.map_err(|error| errors::plain(py, &error))?;
+            let (report, superseded) =
+                restored.map_err(|error| errors::plain(py, &error, client.settings()))?;
             let report = RestoreReport::new(Arc::clone(under_way.targets()), report, superseded);
             let report = Bound::new(py, report)?;
-            match RestoreReport::exception(&report) {
+            match RestoreReport::exception(&report, client.settings()) {
                 Some(exception) if raises => Err(exception),
                 _ => Ok(report.into_any().unbind()),
             }

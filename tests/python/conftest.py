@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,21 @@ def client(service: OfficialService) -> Iterator[Client]:
     """A client of `service`."""
     with client_of(service) as client:
         yield client
+
+
+@pytest.fixture
+def network_namespace() -> Iterator[str]:
+    """A network of its own, with nothing but a loopback interface."""
+    name = f"annotations-{os.getpid()}"
+    try:
+        subprocess.run(["ip", "netns", "add", name], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to make network namespaces, and iproute2")
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ from official_service import Answer, OfficialService, deletion_answer, grpc_stat
 FAILURES: dict[str, tuple[Answer, type[ApiError], int, str, str]] = {
     "wrong key": (
         deletion_answer(11009, "API key not found", "key is unknown", "r-1"),
-        AuthenticationError, 11009, "CONN_KEY_NOT_FOUND", "Check the key; it is taken from pat=…, else CLARIFAI_PAT, else `clarifai login`, and made at https",
+        AuthenticationError, 11009, "CONN_KEY_NOT_FOUND", "Check the key in pat: keys are made at ",
     ),
     "wrong key by gRPC": (
         grpc_status(grpc.StatusCode.UNAUTHENTICATED, "no such key"),
@@ -44,11 +44,11 @@ FAILURES: dict[str, tuple[Answer, type[ApiError], int, str, str]] = {
     ),
     "missing scope": (
         deletion_answer(11007, "Insufficient scopes"),
-        PermissionDeniedError, 11007, "CONN_INSUFFICIENT_SCOPES", "Give the key the scopes Annotations_Delete",
+        PermissionDeniedError, 11007, "CONN_INSUFFICIENT_SCOPES", "Give the key in pat the scopes Annotations_Delete",
     ),
     "missing scope by gRPC": (
         grpc_status(grpc.StatusCode.PERMISSION_DENIED, "no"),
-        PermissionDeniedError, 7, "PERMISSION_DENIED", "Give the key the scopes Annotations_Delete",
+        PermissionDeniedError, 7, "PERMISSION_DENIED", "Give the key in pat the scopes Annotations_Delete",
     ),
     "throttled": (
         deletion_answer(11005, "Request throttled", "exceeded limit of 15 requests per second"),
@@ -183,7 +183,7 @@ def test_a_missing_annotation_is_absent_by_whatever_code_the_service_refuses(
 def test_missing_ok_does_not_hide_an_app_that_is_not_there(service: OfficialService, client: Client) -> None:
     service.on_delete = deletion_answer(11101, "App does not exist")
     service.on_list = lambda _request, _context: status_answer(11101, "App does not exist")
-    with pytest.raises(NotFoundError, match="Check user_id and app_id"):
+    with pytest.raises(NotFoundError, match='Check user_id "me" and app_id "cats"'):
         client.delete_annotation("photo", "box", missing_ok=True)
 
 
@@ -306,7 +306,7 @@ def test_a_server_that_is_not_there_is_a_connection_error_that_names_it() -> Non
             client.delete_annotation("photo", "box")
     assert isinstance(raised.value, ConnectionError)
     assert f"http://127.0.0.1:{port} could not be reached: Connection refused" in str(raised.value)
-    assert "are host and port of base_url right, and is the service up?" in str(raised.value)
+    assert "nothing listens there: is base_url right, and is the service up?" in str(raised.value)
 
 
 def test_a_server_that_is_not_there_ends_a_long_call_with_everything_unsent() -> None:

@@ -494,7 +494,7 @@ def test_an_http_status_without_a_word_of_grpc_is_read_as_grpc_reads_it_and_name
         raised = failure("one", client)
         assert isinstance(raised, error)
         assert f"HTTP {status} " in str(raised)
-        assert "no gRPC (a wrong base_url, or a proxy in between)" in str(raised)
+        assert "no gRPC (base_url is wrong, or a proxy is in between)" in str(raised)
         works_again(hostile, client)
 
 
