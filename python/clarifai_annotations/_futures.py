@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakKeyDictionary
 
 from ._native import Inbox
 
 _inboxes: WeakKeyDictionary[asyncio.AbstractEventLoop, Inbox] = WeakKeyDictionary()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "no running event loop: call the functions that end in _async inside an `async def`, or the one "
+            "without _async. Nothing was sent"
+        ) from None
 
 
 def pending(end: Callable[[], None]) -> tuple[DeletionFuture, Inbox]:
@@ -45,6 +55,14 @@ class DeletionFuture(asyncio.Future[Any]):
         super().__init__(loop=loop)
         self._end: Callable[[], None] | None = end
         self._cancel_message: Any = None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say what is forgotten where a result's attribute is asked for."""
+            raise AttributeError(
+                f"this awaitable has no {name!r}: write `await` before the call to get its result"
+            )
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Ask for the end of the call. `asyncio.CancelledError` comes within two seconds."""

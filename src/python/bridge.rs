@@ -6,7 +6,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use pyo3::{intern, prelude::*, sync::PyOnceLock};
@@ -17,7 +17,26 @@ use super::{
     progress::{self, Watcher},
     wait::{result_or, runtime},
 };
-use crate::client::Call;
+use crate::{LOGGER, client::Call, process::PerProcess};
+
+/// How many awaitables have no result yet, or never will, for their event loop ended first.
+static OPEN: PerProcess<AtomicUsize> = PerProcess::new();
+
+fn open() -> &'static AtomicUsize {
+    OPEN.get_or_init(AtomicUsize::default)
+}
+
+/// Says at the end of the program that something was not awaited: nothing else does, where an `await` is forgotten.
+pub fn tell_what_is_open() {
+    let open = open().load(Ordering::Relaxed);
+    if open > 0 {
+        log::warn!(
+            target: LOGGER,
+            "the program ends, and {open} awaitable(s) of functions that end in _async have no result: what they \
+             deleted is not known. Is an `await` forgotten?"
+        );
+    }
+}
 
 /// A future of the running event loop that gets the result of `work`.
 ///
@@ -39,6 +58,8 @@ where
     let settled = future.clone().unbind();
     let inbox =
         Arc::new(Address { inbox, event_loop: future.call_method0(intern!(py, "get_loop"))?.unbind() });
+    let open = open();
+    open.fetch_add(1, Ordering::Relaxed);
     runtime().spawn(async move {
         let watcher = watcher.map(Arc::new);
         let finish = match &watcher {
@@ -46,6 +67,7 @@ where
             Some(watcher) => watched(&inbox, &call, watcher, work).await,
         };
         inbox.put(move |py| {
+            open.fetch_sub(1, Ordering::Relaxed);
             let result = finish(py);
             let raised = watcher.and_then(|watcher| watcher.finish(py, &call));
             let result = result_or(py, raised, result);

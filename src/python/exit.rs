@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use log::{Log, Metadata, Record};
 use pyo3::prelude::*;
 
+use super::bridge;
 use crate::process::PerProcess;
 
 static GATE: PerProcess<Gate> = PerProcess::new();
@@ -55,18 +56,19 @@ impl Drop for Inside {
     }
 }
 
-/// Uses Python from a thread of ours.
-pub fn attach<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
-    // Once the gate is closed only what an exit handler of the caller's still waits for comes here: it keeps the
-    // interpreter from being finalized.
+/// Uses Python from a thread of ours, if there still is one.
+pub fn attach(work: impl FnOnce(Python<'_>)) {
+    // Once the gate is closed two kinds of work come here: what an exit handler of the caller's still waits for, which
+    // keeps the interpreter from being finalized, and what nobody waits for, which may find it gone.
     let _inside = Inside::enter();
-    Python::attach(work)
+    let _ = Python::try_attach(work);
 }
 
 /// Lets nobody in any more, and waits until all are out.
 #[pyfunction]
 pub fn at_exit(py: Python<'_>) {
     py.detach(|| {
+        bridge::tell_what_is_open();
         let mut state = Gate::here().state();
         state.closed = true;
         let nobody = Gate::here().left.wait_while(state, |state| state.inside > 0);
