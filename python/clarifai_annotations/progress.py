@@ -15,7 +15,8 @@ def bar_or_none(work: str) -> Bar | None:
         from tqdm.auto import tqdm
     except ImportError:
         text = (
-            "progress=True shows a bar by tqdm, which is not installed: pip install tqdm, or pass a callable"
+            "progress=True shows a bar by tqdm, which is not installed: pip install 'clarifai-annotations[progress]', "
+            "or pass a callable"
         )
         warnings.warn(text, stacklevel=2)
         return None

@@ -77,14 +77,6 @@ def test_it_tells_its_version() -> None:
     assert run("--version").stdout == f"clarifai-annotations {__version__}\n"
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
-    program = (
-        "import sys; sys.modules['typer'] = None; from clarifai_annotations.__main__ import main; main()"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert (done.returncode, "pip install 'clarifai-annotations[cli]'" in done.stderr) == (1, True)
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_a_command_fits_a_screen(command: str) -> None:
     text = run(command, "--help", env={**os.environ, "COLUMNS": "80"}).stdout

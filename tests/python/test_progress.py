@@ -236,7 +236,7 @@ def test_without_tqdm_a_warning_says_what_to_install_and_the_deletion_goes_on(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
-    with pytest.warns(UserWarning, match="pip install tqdm"):
+    with pytest.warns(UserWarning, match=r"pip install 'clarifai-annotations\[progress\]'"):
         assert client.delete_annotations(*PAIRS, progress=True).deleted == 6
 
 

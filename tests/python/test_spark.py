@@ -506,12 +506,6 @@ def test_a_folder_of_the_other_deletion_is_not_resumed(
 # --- Where it is imported
 
 
-def test_without_pyspark_it_says_what_to_install() -> None:
-    program = "import sys; sys.modules['pyspark'] = None\nimport clarifai_annotations.spark"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stderr.endswith(": pip install 'clarifai-annotations[spark]'\n")
-
-
 def test_the_package_itself_does_not_import_pyspark() -> None:
     program = "import sys, clarifai_annotations; sys.exit('pyspark' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
