@@ -373,24 +373,6 @@ pub fn seconds(name: &str, seconds: f64) -> Result<Duration, ConfigurationError>
     }
 }
 
-/// Where a value was found: who has to change it should know.
-#[derive(Clone, Copy)]
-enum Origin {
-    Argument,
-    Variable(&'static str),
-    Context(&'static str),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Argument => Ok(()),
-            Self::Variable(name) => write!(f, " (from {name})"),
-            Self::Context(name) => write!(f, " (from {name} in ~/.config/clarifai/config)"),
-        }
-    }
-}
-
 /// Where a setting may come from when it is not an argument.
 struct Sources<'a> {
     variable: &'a dyn Fn(&str) -> Option<String>,
@@ -503,22 +485,6 @@ impl Sources<'_> {
     }
 }
 
-/// What keeps a credential from being one, and what to do: what people paste along with it.
-fn wrong_with(secret: &str) -> Option<&'static str> {
-    if secret.is_empty() {
-        Some("is empty")
-    } else if secret.starts_with(['"', '\'']) || secret.ends_with(['"', '\'']) {
-        Some("has a quotation mark at an end: give the token without it")
-    } else if secret.starts_with("Key ") || secret.starts_with("Bearer ") {
-        Some("begins like a header: give the token alone, without the word before it")
-    // What metadata can carry.
-    } else if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Some("holds white space or characters that cannot be sent (a line break at its end?)")
-    } else {
-        None
-    }
-}
-
 /// Checks a base URL and brings it to the form `scheme://host[:port]`.
 fn parse_base(base: &str, origin: &Origin) -> Result<String, ConfigurationError> {
     let place = origin.after_value();
@@ -548,9 +514,6 @@ fn parse_base(base: &str, origin: &Origin) -> Result<String, ConfigurationError>
         Ok(uri) if uri.host().is_none_or(str::is_empty) => refuse("has no host"),
         Ok(uri) if uri.path() != "/" || uri.query().is_some() => {
             refuse("has a path: give only scheme, host and port")
-        }
-        Ok(uri) if scheme == "http" && uri.host().is_some_and(is_of_clarifai) => {
-            refuse("would send the key in clear: write https://")
         }
         Ok(_) => Ok(base.trim_end_matches('/').to_owned()),
         Err(_) => refuse("is not a URL: write https://host or https://host:port"),

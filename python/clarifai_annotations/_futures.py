@@ -38,16 +38,6 @@ def done(value: Any) -> asyncio.Future[Any]:
     return future
 
 
-def _running_loop() -> asyncio.AbstractEventLoop:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        raise RuntimeError(
-            "no running event loop: call this in a coroutine and await it, or call the function without _async, "
-            "which works anywhere. Nothing was sent"
-        ) from None
-
-
 class DeletionFuture(asyncio.Future[Any]):
     """A future that is cancelled in two steps: nothing more is sent, then the answers on their way are in."""
 

@@ -144,13 +144,6 @@ def test_a_context_file_that_cannot_be_understood_is_named_and_not_quoted(home: 
     assert KEY not in str(raised.value)
 
 
-def test_what_is_wrong_with_a_setting_of_the_context_says_that_it_is_from_there(home: Path) -> None:
-    write_context(home, f"current_context: work\ncontexts: {{work: {{CLARIFAI_PAT: 'Key {KEY}'}}}}")
-    message = r"token \(from CLARIFAI_PAT in ~/.config/clarifai/config\) begins like a header"
-    with pytest.raises(ConfigurationError, match=message):
-        Client(user_id="me", app_id="cats")
-
-
 def test_a_current_context_that_is_not_there_is_named(home: Path) -> None:
     write_context(home, "current_context: gone\ncontexts: {work: {CLARIFAI_PAT: k}}")
     with pytest.raises(ConfigurationError, match='its current_context "gone" is not among its contexts'):
