@@ -32,7 +32,9 @@ WHEELS = {
     "Windows": (["AMD64"], "Windows 10"),
 }
 
-INSTALL_RUST = "install Rust from https://rustup.rs (where it is already: `rustup update`), open a new terminal"
+INSTALL_RUST = (
+    "install Rust from https://rustup.rs (where it is already: `rustup update`), open a new terminal"
+)
 INSTALL_C = (
     "install a C compiler (Debian, Ubuntu: `apt install build-essential`; Fedora: `dnf install gcc`;\n"
     "Alpine: `apk add build-base`; macOS: `xcode-select --install`)"

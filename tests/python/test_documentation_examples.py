@@ -119,8 +119,10 @@ def test_every_block_is_an_example_that_is_run_or_of_a_kind_that_cannot_be() -> 
 
 
 def test_every_output_stands_below_what_prints_it() -> None:
-    outputs = sum(block.output is not None for block in PYTHON)
-    assert outputs == sum(block.language == "text" for block in BLOCKS)
+    # The messages of that page are provoked by `test_first_minutes.py`.
+    elsewhere = [block for block in BLOCKS if block.page.name != "first-minutes.md"]
+    outputs = sum(block.output is not None for block in PYTHON if block in elsewhere)
+    assert outputs == sum(block.language == "text" for block in elsewhere)
 
 
 def test_each_kind_of_example_is_found() -> None:

@@ -113,6 +113,15 @@ def test_all_that_is_missing_is_said_at_once(programs: Path) -> None:
     assert "install a C compiler" in told
 
 
+def test_what_it_says_stands_on_the_page_of_the_first_minutes(programs: Path) -> None:
+    (programs / "cargo").unlink()
+    (programs / "cc").unlink()
+    page = (ROOT / "docs/first-minutes.md").read_text(encoding="utf-8")
+    quoted = "".join(re.findall("^> ?(.*\n)", page, re.MULTILINE))
+    assert quoted.strip()
+    assert quoted.strip() in message()
+
+
 def test_a_c_compiler_without_its_headers_is_not_enough(programs: Path) -> None:
     put(programs, "cc", "echo 'fatal error: stdlib.h: No such file or directory' >&2; exit 1")
     assert "fatal error: stdlib.h" in message()
