@@ -83,11 +83,12 @@ def of_wheels() -> str:
         sysconfig.get_platform(),
     )
     machines, _ = WHEELS.get(platform.system(), ([], ""))
+    musl = platform.system() == "Linux" and platform.libc_ver()[0] != "glibc"
     if (
         sys.implementation.name == "cpython"
         and sys.maxsize > 2**32
         and platform.machine() in machines
-        and (not free_threaded or sys.version_info[:2] == (3, 14))
+        and (not free_threaded or (sys.version_info[:2] == (3, 14) and not musl))
     ):
         return (
             f"A wheel needs no compiler, and releases have one for this Python, {python}.\n"
@@ -99,7 +100,7 @@ def of_wheels() -> str:
     )
     return (
         f"A wheel needs no compiler, but there is none for this Python, {python}.\n"
-        f"There are wheels for CPython 3.10 and later, and for free-threaded 3.14, on{published}"
+        f"There are wheels for CPython 3.10 and later, and for free-threaded 3.14 (not with musl), on{published}"
     )
 
 
