@@ -143,6 +143,11 @@ impl Channel {
         answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
+    /// Whether the service has not answered yet, and nobody asked so before.
+    pub fn first_failure(&self) -> bool {
+        self.peer.first_failure()
+    }
+
     /// An answer that makes no sense is none.
     pub fn unreadable(&self, why: &str) -> Error {
         self.peer.broken(why)

@@ -289,6 +289,11 @@ impl Run<'_> {
                 return Err(Setback::Failed(error));
             }
             log::debug!(target: LOGGER, "attempt {tried} of a request failed and is retried: {error}");
+            // All attempts take half a minute; whoever mistyped an address need not wait for it in silence.
+            if matches!(*error, Error::Transport { .. }) && self.client.channel.first_failure() {
+                let more = self.client.settings.limits.max_attempts - tried;
+                log::warn!(target: LOGGER, "{error}. Trying again, {more} more times at most");
+            }
             self.call.unless_stopped(time::sleep(retry::backoff(tried + 1, &error))).await?;
             turn = self.turn().await?;
             self.ledger().requests.retries += 1;

@@ -36,6 +36,8 @@ pub struct Peer {
     secret: String,
     /// Whether it ever answered.
     has_answered: AtomicBool,
+    /// Whether it was told that it did not.
+    told: AtomicBool,
 }
 
 impl Peer {
@@ -52,6 +54,7 @@ impl Peer {
             request_timeout: settings.limits.request_timeout,
             secret: settings.credential.secret().into(),
             has_answered: AtomicBool::new(false),
+            told: AtomicBool::new(false),
         }
     }
 
@@ -63,6 +66,11 @@ impl Peer {
     /// It answered, whatever it said.
     pub fn answered(&self) {
         self.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it never answered, which is asked for the first time.
+    pub fn first_failure(&self) -> bool {
+        !self.has_answered.load(Ordering::Relaxed) && !self.told.swap(true, Ordering::Relaxed)
     }
 
     /// A text from outside, fit for a message: without the key, without what would steer a terminal or begin a line of

@@ -141,8 +141,10 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
             }
             Kind::Other => String::new(),
         },
-        Error::Transport { reach: Reach::Sent, .. } => {
-            format!(". Check {} and the network", origins.base_url)
+        Error::Transport { reach: Reach::Sent, message } => {
+            let place = origins.base_url.to_string();
+            // It may say already what is wrong there.
+            if message.contains(&place) { String::new() } else { format!(". Check {place} and the network") }
         }
         Error::Deadline { .. } => {
             ". Allow more time, or call again: what is gone by then is reported as absent".into()

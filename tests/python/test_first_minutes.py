@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import http.server
+import logging
 import re
 import ssl
 import subprocess
@@ -29,12 +30,13 @@ from clarifai_annotations import (
     ClarifaiError,
     Client,
     IdTypeError,
+    TransportError,
     delete_annotation,
     delete_annotations,
     delete_input_annotations,
     plan_deletion,
 )
-from clarifai_annotations.emulator import Emulator
+from clarifai_annotations.emulator import Emulator, Fault
 from conftest import KEY
 from official_service import certificate, official_service
 from test_cli import invoke, write
@@ -94,7 +96,7 @@ UNANSWERED = Faces(
 """A connection broke."""
 
 RETRIED = Faces(STOPPED.one, STOPPED.many, None)
-"""Not reached. The command line tries for half a minute before it says the same."""
+"""Not reached. It may pass: the command line says so at once, and tries for half a minute."""
 
 
 @dataclass(frozen=True)
@@ -449,6 +451,45 @@ def test_the_command_line_says_it(
     assert_said(done.stderr.splitlines()[-1], mistake.faces.command.format(mistake.says))
     assert done.exit_code == mistake.faces.code
     assert KEY not in done.output
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [pytest.param(it, id=name) for name, it in MISTAKES.items() if it.faces.command is None],
+)
+def test_the_command_line_says_at_once_what_it_tries_again(
+    mistake: Mistake, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(mistake.settings, peers, monkeypatch)
+    command = [sys.executable, "-m", "clarifai_annotations", "delete-one", "photo-1", "box-7", "--yes"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline().rstrip("\n")
+        process.kill()
+    assert_said(first, f"{mistake.says}. Trying again, 9 more times at most")
+
+
+def test_that_the_service_does_not_answer_is_told_once(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_up({"API_BASE": "{nobody}"}, peers, monkeypatch)
+    with Client(max_attempts=3) as client:
+        for _ in range(2):
+            with pytest.raises(TransportError):
+                client.delete_annotation("photo-1", "box-7")
+    told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert [text.rpartition(". ")[2] for text in told] == ["Trying again, 2 more times at most"]
+
+
+def test_a_service_that_answered_once_is_tried_again_without_a_word(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Emulator() as emulator, emulator.client() as client:
+        client.delete_annotation("photo-1", "box-7", missing_ok=True)
+        emulator.inject(Fault.dropped_before())
+        client.delete_annotation("photo-1", "box-7", missing_ok=True)
+        assert [it.fault for it in emulator.requests].count("dropped_before") == 1
+    assert [record for record in caplog.records if record.levelno == logging.WARNING] == []
 
 
 @pytest.mark.usefixtures("account")
