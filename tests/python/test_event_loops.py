@@ -364,9 +364,10 @@ def test_loops_that_are_closed_before_the_answer_leave_nothing_behind(
     released.set()
     client.delete_annotation("p", "sync")
     client.close()
-    assert becomes_true(lambda: live_tasks() <= tasks)
-    gc.collect()
-    assert [loop() for loop in loops] == [None, None, None]
+    # What a thread of ours lets go of without the GIL is let go of at the next call of ours.
+    assert becomes_true(
+        lambda: live_tasks() <= tasks and gc.collect() >= 0 and not any(loop() for loop in loops)
+    )
 
 
 # Tasks that wait for others.
