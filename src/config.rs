@@ -293,8 +293,8 @@ impl Settings {
         let (credential, of_credential) = sources.credential(&arguments)?;
         arguments.limits.check()?;
         let (base_url, of_base_url) = sources.base_url(arguments.base_url)?;
-        let (user_id, of_user_id) = sources.required(&USER_ID, arguments.user_id)?;
-        let (app_id, of_app_id) = sources.required(&APP_ID, arguments.app_id)?;
+        let (user_id, of_user_id) = sources.required(&USER_ID, arguments.user_id, &credential)?;
+        let (app_id, of_app_id) = sources.required(&APP_ID, arguments.app_id, &credential)?;
         let (root_certificates_path, of_root_certificates_path) =
             sources.root_certificates_path(arguments.root_certificates_path);
         Ok(Self {
@@ -322,10 +322,10 @@ impl Settings {
     pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Result<Self, ConfigurationError> {
         let mut settings = self.clone();
         settings.origins.app_id = Origin::Argument(APP_ID.argument);
-        settings.app_id = not_blank(&APP_ID, app_id, &settings.origins.app_id)?;
+        settings.app_id = check_id(&APP_ID, app_id, &settings.origins.app_id, &self.credential)?;
         if let Some(user_id) = user_id {
             settings.origins.user_id = Origin::Argument(USER_ID.argument);
-            settings.user_id = not_blank(&USER_ID, user_id, &settings.origins.user_id)?;
+            settings.user_id = check_id(&USER_ID, user_id, &settings.origins.user_id, &self.credential)?;
         }
         Ok(settings)
     }
@@ -354,10 +354,20 @@ const APP_ID: Required = Required {
              https://clarifai.com/USER_ID/APP_ID",
 };
 
-fn not_blank(setting: &Required, value: String, origin: &Origin) -> Result<String, ConfigurationError> {
+/// Whether it can be an ID. The key in its place is refused here, for an ID is shown, and sent as part of a request.
+fn check_id(
+    setting: &Required,
+    value: String,
+    origin: &Origin,
+    credential: &Credential,
+) -> Result<String, ConfigurationError> {
+    let refuse =
+        |why: &str| Err(ConfigurationError(format!("{}{} {why}", setting.argument, origin.after_value())));
     if value.trim().is_empty() {
-        let (argument, origin) = (setting.argument, origin.after_value());
-        return Err(ConfigurationError(format!("{argument}{origin} is empty: give the ID, or leave it out")));
+        return refuse("is empty: give the ID, or leave it out");
+    }
+    if value.trim() == credential.secret() {
+        return refuse("is the same as the key: give the ID");
     }
     Ok(value)
 }
@@ -392,10 +402,11 @@ impl Sources<'_> {
         &self,
         setting: &Required,
         given: Option<String>,
+        credential: &Credential,
     ) -> Result<(String, Origin), ConfigurationError> {
         let given = given.map(|value| (value, Origin::Argument(setting.argument)));
         match given.or_else(|| self.beyond_arguments(setting.variable)) {
-            Some((value, origin)) => Ok((not_blank(setting, value, &origin)?, origin)),
+            Some((value, origin)) => Ok((check_id(setting, value, &origin, credential)?, origin)),
             None => Err(ConfigurationError(format!("{} is not set: {}", setting.argument, setting.advice))),
         }
     }
@@ -489,32 +500,32 @@ impl Sources<'_> {
 fn parse_base(base: &str, origin: &Origin) -> Result<String, ConfigurationError> {
     let place = origin.after_value();
     let refuse = |why: &str| Err(ConfigurationError(format!("base_url {base:?}{place} {why}")));
+    let refuse_unseen = |why: &str| Err(ConfigurationError(format!("base_url{place} {why}")));
+    if base.contains('@') {
+        return refuse_unseen("holds a user name: credentials go into pat or session_token");
+    }
+    if base.contains('?') {
+        return refuse_unseen("has a query: give only scheme, host and port");
+    }
     let Some((scheme, rest)) = base.split_once("://") else {
         if is_clarifais(base) {
             return parse_base(&format!("https://{base}"), origin);
         }
         // The official client asks the host which it speaks; a key may be sent in clear that way.
-        return refuse(
-            "has no scheme: write https://…, or http://… for a service without TLS. Clarifai's own is \
-             https://api.clarifai.com",
-        );
+        let why = "has no scheme: write https://…, or http://… for a service without TLS. Clarifai's own is \
+                   https://api.clarifai.com";
+        // A token has neither, so it may be one in the wrong place.
+        return if base.contains(['.', ':']) { refuse(why) } else { refuse_unseen(why) };
     };
     if scheme != "http" && scheme != "https" {
         return refuse("has a scheme that is neither http nor https: write https://…");
-    }
-    if rest.contains('@') {
-        return Err(ConfigurationError(format!(
-            "base_url{place} holds a user name: credentials go into pat or session_token"
-        )));
     }
     if scheme == "http" && is_clarifais(rest) {
         return refuse("would send the key in clear: write https://…");
     }
     match base.parse::<http::Uri>() {
         Ok(uri) if uri.host().is_none_or(str::is_empty) => refuse("has no host"),
-        Ok(uri) if uri.path() != "/" || uri.query().is_some() => {
-            refuse("has a path: give only scheme, host and port")
-        }
+        Ok(uri) if uri.path() != "/" => refuse("has a path: give only scheme, host and port"),
         Ok(_) => Ok(base.trim_end_matches('/').to_owned()),
         Err(_) => refuse("is not a URL: write https://host or https://host:port"),
     }
@@ -648,7 +659,45 @@ mod tests {
 
     #[test]
     fn a_base_with_a_user_name_is_refused_without_showing_it() {
-        assert!(!base("https://user:secret@host").unwrap_err().contains("secret"));
+        for with_name in ["https://user:secret@host", "user:secret@host", "grpc://user:secret@host"] {
+            assert_eq!(
+                base(with_name).unwrap_err(),
+                "base_url holds a user name: credentials go into pat or session_token"
+            );
+        }
+    }
+
+    #[test]
+    fn a_base_with_a_query_is_refused_without_showing_it() {
+        for with_query in ["https://host/?key=secret", "https://host?key=secret", "host:1?key=secret"] {
+            assert_eq!(
+                base(with_query).unwrap_err(),
+                "base_url has a query: give only scheme, host and port"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_a_base_is_not_shown() {
+        assert!(base("secret").unwrap_err().starts_with("base_url has no scheme: write https://…"));
+    }
+
+    #[test]
+    fn a_key_in_the_place_of_an_id_is_refused_without_showing_it() {
+        let refused = |arguments| resolve(arguments, &[("CLARIFAI_USER_ID", "key")]).unwrap_err().to_string();
+        assert_eq!(
+            refused(Arguments { user_id: None, ..complete() }),
+            "user_id from CLARIFAI_USER_ID is the same as the key: give the ID"
+        );
+        assert_eq!(
+            refused(Arguments { app_id: Some("key".into()), ..complete() }),
+            "app_id is the same as the key: give the ID"
+        );
+        let settings = resolve(complete(), &[]).unwrap();
+        assert_eq!(
+            settings.for_app("key".into(), None).unwrap_err().to_string(),
+            "app_id is the same as the key: give the ID"
+        );
     }
 
     #[test]
