@@ -75,7 +75,7 @@ def told(report: Any) -> dict[Pair, Any]:
 def test_an_executor_that_is_lost_loses_no_row_and_no_outcome(
     spark: Any, cluster: Cluster, tmp_path: Path
 ) -> None:
-    with seeded(latency=0.2) as emulator:
+    with seeded(latency=0.4) as emulator:
         report = while_running(
             lambda: delete(spark, PAIRS, tmp_path / "outcomes", emulator, on_failure="report"),
             emulator,
@@ -91,7 +91,7 @@ def test_an_executor_that_is_lost_loses_no_row_and_no_outcome(
 def test_a_row_that_the_first_try_deleted_is_no_failure_of_the_second(
     spark: Any, cluster: Cluster, tmp_path: Path
 ) -> None:
-    with seeded(latency=0.2) as emulator:
+    with seeded(latency=0.4) as emulator:
         report = while_running(
             lambda: delete(spark, PAIRS, tmp_path / "outcomes", emulator, tasks=1, missing_ok=False),
             emulator,
