@@ -86,3 +86,12 @@ def spark(cluster: Cluster) -> Iterator[Any]:
     """A Spark session of this process on the cluster."""
     with spark_session(cluster) as session:
         yield session
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder

@@ -93,7 +93,9 @@ def is_shown(shown: str, printed: str) -> bool:
     return re.fullmatch(pattern, plain) is not None
 
 
-def follow(page: Path, folder: Path, environment: Mapping[str, str], skipped: str = " ") -> int:
+def follow(
+    page: Path, folder: Path, environment: Mapping[str, str], skipped: str | tuple[str, ...] = ()
+) -> int:
     """Write a page's files and run its commands, in their order.
 
     Args:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from documented import ROOT
 
 if TYPE_CHECKING:
     import architecture

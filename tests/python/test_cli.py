@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from clarifai_annotations import Client, __version__
 from clarifai_annotations.cli import app, demo
 from clarifai_annotations.emulator import Emulator
+from documented import ROOT
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "clarifai-annotations")
 COMMANDS = ["delete", "delete-inputs", "delete-one", "plan", "restore", "demo", "serve"]
@@ -127,7 +128,7 @@ def options_of_the_program() -> set[tuple[str, str]]:
 
 
 def options_of_the_page() -> set[tuple[str, str]]:
-    page = (Path(__file__).parents[2] / "docs/command-line.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/command-line.md").read_text(encoding="utf-8")
     return {
         (name, option)
         for row in re.findall(r"^\| (`--.*)\|$", page, re.MULTILINE)

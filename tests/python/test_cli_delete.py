@@ -28,17 +28,10 @@ from conftest import KEY
 from official_service import OfficialService, deletion_answer
 from test_cli import COMMAND, QUICK, invoke, left, run, write
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 ALL = [(f"photo-{photo}", f"box-{box}") for photo in (1, 2) for box in (1, 2, 3)]
 HEAD = "input_id,annotation_id"
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.fixture

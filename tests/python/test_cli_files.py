@@ -20,16 +20,15 @@ from clarifai_annotations.cli import id_files
 from clarifai_annotations.emulator import Emulator
 from test_cli import COMMAND, invoke, left, write
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 PAIRS = [("photo-1", "box-1"), ("photo-1", "007"), ("photo-2", "Schuh, groß")]
 KEPT = ("photo-1", "7")
 
 
 @pytest.fixture
-def emulator(clarifai_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """With the pairs and one more, and an empty folder to work in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+def emulator(clarifai_emulator: Emulator) -> Emulator:
+    """With the pairs and one more."""
     for pair in [*PAIRS, KEPT]:
         clarifai_emulator.add_annotation(*pair)
     return clarifai_emulator

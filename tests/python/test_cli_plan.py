@@ -13,16 +13,15 @@ from clarifai_annotations.cli import run as run_module
 from clarifai_annotations.emulator import Emulator, Fault, annotation_from_json
 from test_cli import QUICK, invoke, left, write
 
+pytestmark = pytest.mark.usefixtures("folder")
+
 ALL = [(f"photo-{photo}", f"box-{box}") for photo in (1, 2) for box in (1, 2, 3)]
 BY_ALICE = '{"user_id": "alice", "status": {"code": 24150}, "created_at": "2026-01-31T12:00:00Z"}'
 
 
 @pytest.fixture
-def emulator(clarifai_emulator: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Emulator:
-    """With two inputs of three annotations each, and an empty folder to work in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
+def emulator(clarifai_emulator: Emulator) -> Emulator:
+    """With two inputs of three annotations each."""
     for pair in ALL:
         clarifai_emulator.add_annotation(*pair, message=annotation_from_json(BY_ALICE))
     return clarifai_emulator

@@ -5,12 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import re
 from datetime import date
-from pathlib import Path
 
 import checked_maturin
 import clarifai_annotations
-
-ROOT = Path(__file__).parents[2]
+from documented import ROOT
 
 
 def text(path: str) -> str:

@@ -13,6 +13,7 @@ import pytest
 
 import clarifai_annotations
 from clarifai_annotations import _native, errors
+from documented import ROOT
 
 STUB = ast.parse((Path(clarifai_annotations.__file__).parent / "_native.pyi").read_text(encoding="utf-8"))
 
@@ -46,7 +47,7 @@ def test_every_public_name_is_documented() -> None:
 
 
 def rows_of(page: str) -> str:
-    return (Path(__file__).parents[2] / "docs" / page).read_text(encoding="utf-8")
+    return (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [name for name in errors.__all__ if name != "ClarifaiError"])

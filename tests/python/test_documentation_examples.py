@@ -32,8 +32,8 @@ SPARKS = [block for block in PYTHON if "pyspark" in block.code]
 OFFICIAL = [block for block in PYTHON if OF_CLARIFAI.search(block.code)]
 EXAMPLES = [block for block in PYTHON if block not in SUITES + SPARKS + OFFICIAL]
 
-# What a page may show besides what is run: output beside its example, settings, and what needs the world outside.
-NOT_RUN = {"text", "sh", "toml", "yaml", "json"}
+# What a page may show besides what is run: output beside its example, and what needs the world outside.
+NOT_RUN = {"text", "sh"}
 
 pytest_plugins = ["pytester"]
 

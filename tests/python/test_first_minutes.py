@@ -38,11 +38,14 @@ from clarifai_annotations import (
 )
 from clarifai_annotations.emulator import Emulator, Fault
 from conftest import KEY
+from documented import ROOT
 from official_service import certificate, official_service
 from test_cli import invoke, write
 from test_errors import closed_port
 
-PAGE = Path(__file__).parents[2] / "docs" / "first-minutes.md"
+pytestmark = pytest.mark.usefixtures("folder")
+
+PAGE = ROOT / "docs/first-minutes.md"
 
 ALLOWED = {
     KEY: ["Annotations_Delete", "Annotations_Get"],
@@ -386,15 +389,6 @@ def web_server(tls: ssl.SSLContext | None = None, to_connect: int = 405) -> Iter
 def peers(tmp_path: Path) -> Iterator[Peers]:
     with Peers(tmp_path) as peers:
         yield peers
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in."""
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
 
 
 @pytest.fixture

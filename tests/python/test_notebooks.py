@@ -15,7 +15,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from documented import ROOT
+
+EXAMPLES = ROOT / "examples"
 NAMES = ["await_in_a_service", "clean_a_label_set", "test_a_cleaning_script"]
 
 # On a machine that never drew a plot, and is slow.

@@ -6,12 +6,28 @@ import re
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from documented import ROOT
+
 [VERSION] = re.findall('^version = "(.+)"$', (ROOT / "Cargo.toml").read_text("utf-8"), re.MULTILINE)
+
+
+OTHERS = {
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "pyproject.toml",
+    "PKG-INFO",
+    "LICENSE",
+    "README.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "benches/emulator.rs",  # named in Cargo.toml, and cargo wants to see it
+    "tests/smoke.py",
+}
+"""What it holds besides the folders that are built from."""
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +51,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         return {name: file.read() for name, file in found.items() if file}
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Cargo.toml",
-        "Cargo.lock",
-        "build.rs",
-        "pyproject.toml",
-        "PKG-INFO",
-        "LICENSE",
-        "README.md",
-        "CHANGELOG.md",
-    ],
-)
+@pytest.mark.parametrize("name", sorted(OTHERS))
 def test_the_sdist_holds(sdist: dict[str, bytes], name: str) -> None:
     assert sdist[name]
 
@@ -64,19 +68,7 @@ def test_the_sdist_holds_all_that_is_built_from(sdist: dict[str, bytes], folder:
 
 def test_the_sdist_holds_nothing_else(sdist: dict[str, bytes]) -> None:
     others = {name for name in sdist if not name.startswith(("src/", "proto/", "python/", "building/"))}
-    assert others == {
-        "Cargo.toml",
-        "Cargo.lock",
-        "build.rs",
-        "pyproject.toml",
-        "PKG-INFO",
-        "LICENSE",
-        "README.md",
-        "SECURITY.md",
-        "CHANGELOG.md",
-        "benches/emulator.rs",  # named in Cargo.toml, and cargo wants to see it
-        "tests/smoke.py",
-    }
+    assert others == OTHERS
 
 
 def test_the_sdist_builds_by_the_locked_versions(sdist: dict[str, bytes]) -> None:

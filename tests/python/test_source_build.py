@@ -14,8 +14,8 @@ import maturin
 import pytest
 
 import checked_maturin
+from documented import ROOT
 
-ROOT = Path(__file__).parents[2]
 HOOKS = [name for name in dir(maturin) if re.match("get_requires_for_|prepare_metadata_for_|build_", name)]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the programs on the PATH are shell scripts")
