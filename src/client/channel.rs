@@ -17,9 +17,10 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{self, Certificate, ClientTlsConfig, Endpoint},
 };
-use tower::timeout::Timeout;
+use tower::{ServiceExt as _, timeout::Timeout};
 
 use super::{
+    cork::Corked,
     heard::{Heard, Listening},
     peer::{Peer, innermost},
     quota::Turn,
@@ -165,16 +166,19 @@ impl Channel {
 
     fn connect(&self) -> transport::Channel {
         let timeout = CONNECT_TIMEOUT.min(self.request_timeout);
+        let mut tcp = HttpConnector::new();
+        tcp.set_nodelay(true);
         let Some(proxy) = self.peer.proxy() else {
-            return self.endpoint.clone().connect_timeout(timeout).connect_lazy();
+            tcp.enforce_http(false);
+            tcp.set_connect_timeout(Some(timeout));
+            return self.endpoint.connect_with_connector_lazy(tcp.map_response(Corked::new));
         };
-        let mut to_proxy = HttpConnector::new();
-        to_proxy.set_nodelay(true);
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), to_proxy);
+        let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
         if let Some(authorization) = proxy.basic_auth() {
             tunnel = tunnel.with_auth(authorization.clone());
         }
-        self.endpoint.connect_with_connector_lazy(Timeout::new(tunnel, timeout))
+        let tunnel = Timeout::new(tunnel, timeout);
+        self.endpoint.connect_with_connector_lazy(tunnel.map_response(Corked::new))
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -243,7 +247,6 @@ fn endpoint(settings: &Settings) -> Result<Endpoint, ConfigurationError> {
     let endpoint = Endpoint::from_shared(settings.base_url.clone())
         .and_then(|endpoint| endpoint.user_agent(PRODUCT))
         .map_err(refuse)?
-        .tcp_nodelay(true)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     if endpoint.uri().scheme_str() == Some("http") {

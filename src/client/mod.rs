@@ -3,6 +3,7 @@
 
 mod call;
 mod channel;
+mod cork;
 mod dispatch;
 mod group;
 mod heard;

@@ -15,7 +15,8 @@ use tokio::time;
 use super::{
     exit,
     progress::{self, Watcher},
-    wait::{result_or, runtime},
+    runtime::runtime,
+    wait::result_or,
 };
 use crate::{LOGGER, client::Call, process::PerProcess};
 

@@ -14,7 +14,9 @@ use pyo3::{
 };
 
 use super::{
-    bridge, columns, errors, log_to_python, plan,
+    bridge, columns, errors,
+    logging::log_to_python,
+    plan,
     progress::{Watcher, Work},
     report::DeleteReport,
     restore,

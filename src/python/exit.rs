@@ -4,7 +4,6 @@
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use log::{Log, Metadata, Record};
 use pyo3::prelude::*;
 
 use super::bridge;
@@ -36,10 +35,11 @@ impl Gate {
 }
 
 /// A thread inside the gate.
-struct Inside;
+pub struct Inside;
 
 impl Inside {
-    fn enter() -> Option<Self> {
+    /// Lets this thread in, unless the gate is closed.
+    pub fn enter() -> Option<Self> {
         let mut state = Gate::here().state();
         if state.closed {
             return None;
@@ -74,21 +74,4 @@ pub fn at_exit(py: Python<'_>) {
         let nobody = Gate::here().left.wait_while(state, |state| state.inside > 0);
         drop(nobody.unwrap_or_else(PoisonError::into_inner));
     });
-}
-
-/// A logger that falls silent with the interpreter.
-pub struct UntilExit<L>(pub L);
-
-impl<L: Log> Log for UntilExit<L> {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        Inside::enter().is_some_and(|_inside| self.0.enabled(metadata))
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if let Some(_inside) = Inside::enter() {
-            self.0.log(record);
-        }
-    }
-
-    fn flush(&self) {}
 }

@@ -8,12 +8,14 @@
 //! | `parquet` | rows out of Parquet files |
 //! | `columns` | Python objects → ID columns |
 //! | `wait` | how a call waits: blocking or awaited |
+//! | `runtime` | the tokio runtime, and which thread drives it |
 //! | `bridge` | results on their way back to event loops |
 //! | `progress` | how far a call is, and who is told |
 //! | `emulator` | `Emulator` |
 //! | `report` | `DeleteReport`, `RestoreReport` and their failures |
 //! | `table`, `sequence` | rows as a table; what a sequence of them does with an index |
 //! | `exit` | the end of the interpreter |
+//! | `logging` | log lines → Python's `logging` |
 //! | `errors` | the core's errors → Python exceptions |
 
 mod bridge;
@@ -22,26 +24,23 @@ mod columns;
 mod emulator;
 mod errors;
 mod exit;
+mod logging;
 mod parquet;
 mod plan;
 mod progress;
 mod report;
 mod restore;
+mod runtime;
 mod sequence;
 mod table;
 mod wait;
 
-use std::sync::Once;
-
-use log::LevelFilter;
 use pyo3::{
     prelude::*,
     types::{IntoPyDict as _, PyBytes},
 };
-use pyo3_log::{Caching, Logger};
 
-use self::exit::UntilExit;
-use crate::{LOGGER, process};
+use crate::process;
 
 /// The native half of clarifai_annotations.
 #[pymodule(gil_used = false)]
@@ -91,23 +90,4 @@ mod _native {
 #[pyfunction]
 fn forked() {
     process::forked();
-}
-
-/// Hands the core's log lines to the Python logger of the same name, from the first client on: an import need
-/// not load `logging`. Levels are asked for each line: lines are few, and a level that is set later must count.
-fn log_to_python(py: Python<'_>) {
-    static INSTALLED: Once = Once::new();
-    if INSTALLED.is_completed() {
-        return;
-    }
-    let logger = Logger::new(py, Caching::Nothing)
-        .map(|logger| logger.filter(LevelFilter::Off).filter_target(LOGGER.into(), LevelFilter::Debug));
-    INSTALLED.call_once(|| {
-        // Nobody else in this library installs one; and a client without a log is better than none.
-        if let Ok(logger) = logger
-            && log::set_boxed_logger(Box::new(UntilExit(logger))).is_ok()
-        {
-            log::set_max_level(LevelFilter::Debug);
-        }
-    });
 }

@@ -1,26 +1,16 @@
 //! How a Python call waits for the core: in place with the GIL released, or as an awaitable. The only difference
 //! between a function and its `_async` twin.
 
-use std::{
-    panic,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Wake, Waker},
-    thread::{self, Thread},
-    time::{Duration, Instant},
-};
+use std::{panic, sync::Arc, time::Duration};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
-use tokio::{
-    runtime::Runtime,
-    task::{JoinError, JoinHandle},
-};
 
-use super::{bridge, progress::Watcher};
-use crate::{
-    client::Call,
-    process::{self, PerProcess},
+use super::{
+    bridge,
+    progress::Watcher,
+    runtime::{Waited, runtime},
 };
+use crate::{client::Call, process};
 
 /// How often a blocked call looks whether Ctrl-C was pressed.
 const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
@@ -34,21 +24,10 @@ pub enum Wait {
     Awaited,
 }
 
-/// The runtime that all calls of this process share. It is made at the first call: an import starts no thread.
-pub fn runtime() -> &'static Runtime {
-    static RUNTIME: PerProcess<Runtime> = PerProcess::new();
-    RUNTIME.get_or_init(|| {
-        // One thread has the connections of a process well in hand, and none is woken to look for work to share.
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        runtime.worker_threads(1).thread_name("clarifai-annotations").enable_all();
-        runtime.build().unwrap_or_else(|error| panic!("the system gives no thread: {error}"))
-    })
-}
-
 /// How many tasks the runtime of this process has: for tests that look for leaked ones.
 #[pyfunction]
 pub fn live_tasks() -> usize {
-    runtime().metrics().num_alive_tasks()
+    runtime().live_tasks()
 }
 
 impl Wait {
@@ -88,18 +67,20 @@ where
     Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,
 {
     let generation = process::generation();
-    // It goes on by itself while signal handlers and the watcher run here: they may take their time, and make
-    // calls of their own that wait for their turn behind this one.
-    let mut work = runtime().spawn(work);
+    let mut waited = py.detach(|| runtime().start_and_wait(work, SIGNAL_INTERVAL));
     let mut interrupted = None;
     let finish = loop {
-        if let Some(finish) = py.detach(|| await_for(SIGNAL_INTERVAL, &mut work)) {
-            break finish.unwrap_or_else(|panicked| panic::resume_unwind(panicked.into_panic()));
-        }
+        // It goes on by itself while signal handlers and the watcher run here: they may take their time, and make
+        // calls of their own that wait for their turn behind this one.
+        let task = match waited {
+            Waited::Done(Ok(finish)) => break finish,
+            Waited::Done(Err(panicked)) => panic::resume_unwind(panicked.into_panic()),
+            Waited::Running(task) => task,
+        };
         if let Err(raised) = py.check_signals() {
             if interrupted.is_some() {
                 // Whoever insists need not wait for the answers that are on their way.
-                work.abort();
+                task.abort();
                 return Err(raised);
             }
             call.end("interrupted");
@@ -109,40 +90,16 @@ where
             watcher.look(py, call);
         }
         if process::generation() != generation {
+            // It belongs to the parent, as the runtime does.
+            std::mem::forget(task);
             let message = "the process was forked in a callback of this call: it goes on in the parent alone";
             return Err(PyRuntimeError::new_err(message));
         }
+        waited = py.detach(|| task.wait(SIGNAL_INTERVAL));
     };
     let result = finish(py);
     let raised = interrupted.or_else(|| watcher.and_then(|watcher| watcher.finish(py, call)));
     result_or(py, raised, result).map(|value| value.into_bound(py))
-}
-
-/// Wakes the thread that waits for a task.
-struct Unpark(Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// Waits for a task, for so long at most. tokio's own `block_on` would need one of its timers for that, and to set
-/// one wakes the thread that waits for the network: a part of what a single deletion costs.
-fn await_for<T>(time: Duration, task: &mut JoinHandle<T>) -> Option<Result<T, JoinError>> {
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut context = Context::from_waker(&waker);
-    let until = Instant::now() + time;
-    loop {
-        if let Poll::Ready(done) = Pin::new(&mut *task).poll(&mut context) {
-            return Some(done);
-        }
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return None;
-        }
-        thread::park_timeout(left);
-    }
 }
 
 /// What ended the call goes before what came of it, and takes the report along.

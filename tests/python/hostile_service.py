@@ -48,6 +48,10 @@ class Request:
     """One request as it arrived."""
 
     method: str
+    first_read: int
+    """Which read of its connection brought its headers."""
+    last_read: int = 0
+    """Which read brought its end."""
     body: bytes = b""
 
     @property
@@ -68,6 +72,7 @@ class Connection:
         """Streams whose requests are there in full and not answered yet."""
         self.deaf = False
         """Whether what the client sends is read and forgotten."""
+        self._reads = 0
         self._age = service.age
         self._decoder = Decoder()
         self._unread = b""
@@ -140,6 +145,7 @@ class Connection:
             raise GoneError from error
         if not data:
             raise GoneError
+        self._reads += 1
         if self.deaf:
             return
         self._unread += data
@@ -175,7 +181,7 @@ class Connection:
             if "END_HEADERS" not in frame.flags:
                 return
             headers = {str(name): str(value) for name, value in self._decoder.decode(self._header_block)}
-            self.requests[stream_id] = Request(headers[":path"].rsplit("/", 1)[-1])
+            self.requests[stream_id] = Request(headers[":path"].rsplit("/", 1)[-1], self._reads)
             self._stream_windows.setdefault(stream_id, self._initial_window)
             self._header_block = b""
         elif isinstance(frame, DataFrame):
@@ -195,6 +201,7 @@ class Connection:
         elif isinstance(frame, RstStreamFrame):
             self._reset.add(stream_id)
         if isinstance(frame, DataFrame | HeadersFrame) and "END_STREAM" in frame.flags:
+            self.requests[stream_id].last_read = self._reads
             self.service.requests.append(self.requests[stream_id])
             self.complete.append(stream_id)
 

@@ -14,6 +14,7 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
 from clarifai_annotations import Client, __version__
 from conftest import KEY, client_of
+from hostile_service import hostile_service
 from official_service import OfficialService, certificate, deletion_answer, official_service
 
 USER_APP = resources_pb2.UserAppIDSet(user_id="me", app_id="cats")
@@ -167,3 +168,15 @@ def test_the_metadata_asks_the_service_to_keep_to_the_request_timeout(service: O
     with client_of(service, request_timeout=7.5) as client:
         client.delete_annotation("photo", "box")
     assert 0 < remaining[0] <= 7.5
+
+
+@pytest.mark.parametrize("call", [call for call, _ in CALLS.values()], ids=CALLS)
+async def test_a_small_request_arrives_in_one_piece(call: Callable[[Client], Any]) -> None:
+    with (
+        hostile_service() as service,
+        Client(base_url=service.base_url, user_id="me", app_id="cats", pat=KEY) as client,
+    ):
+        for _ in range(20):
+            await finished(call(client))
+        # The first one waits for the connection.
+        assert [request.last_read - request.first_read for request in service.requests[1:]] == [0] * 19
