@@ -9,13 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test
 
+import random_cases
 from clarifai_annotations import Client
 from official_service import OfficialService, official_service
 from spark_cluster import Cluster, spark_cluster, spark_session, why_not
 
 KEY = "made-up-key-0123456789"
 """A personal access token that looks like one and is none."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle on one seed for the run, before the workers start."""
+    random_cases.choose_seed(config.getoption("--hypothesis-seed"))
+
+
+def pytest_report_header() -> str:
+    """Tell how the random cases of this run can be repeated."""
+    return f"random cases: HYPOTHESIS_PROFILE={random_cases.PROFILE} HYPOTHESIS_SEED={os.environ['HYPOTHESIS_SEED']}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test with random cases the seed."""
+    for item in items:
+        if isinstance(item, pytest.Function) and is_hypothesis_test(item.obj):
+            random_cases.seeded(item.obj)
 
 
 @pytest.fixture(autouse=True)
