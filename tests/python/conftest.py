@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,8 +22,11 @@ KEY = "made-up-key-0123456789"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle on one seed for the run, before the workers start."""
+    """Settle on one seed for the run before the workers start, and let Ctrl-C through."""
     random_cases.choose_seed(config.getoption("--hypothesis-seed"))
+    # A shell starts a background job with SIGINT ignored. The programs of the tests would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
