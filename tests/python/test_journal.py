@@ -598,6 +598,7 @@ class KilledDeletion:
         assert messages == {pair: self.before[pair] for pair in self.pairs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(4))
 def test_a_call_that_is_killed_at_any_moment_goes_on_where_it_was(
     start: int, calls: ChildCalls, tmp_path: Path
