@@ -12,10 +12,22 @@ use clarifai_annotations::{
     journal::Place,
     report::{Outcome, Report},
 };
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use tempfile::TempDir;
 
 type Pair = (String, String);
+
+/// So many random cases. What fails is written beside this file, to be committed, and is tried first in later runs.
+fn random_cases(cases: u32) -> ProptestConfig {
+    // proptest's own place for it is beside the `lib.rs` above a file, and a test has none.
+    let failures = FileFailurePersistence::WithSource("proptest-regressions");
+    ProptestConfig { cases, failure_persistence: Some(Box::new(failures)), ..ProptestConfig::default() }
+}
+
+/// As many random cases as `INVARIANT_CASES` says, or 100: for calls that race and fail.
+fn under_faults() -> ProptestConfig {
+    random_cases(std::env::var("INVARIANT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100))
+}
 
 fn client_of(emulator: &Emulator, batch_size: usize) -> Client {
     client_with(emulator, Limits { requests_per_second: None, batch_size, ..Limits::default() })
@@ -113,7 +125,7 @@ fn some_pairs(most: usize) -> impl Strategy<Value = Vec<Pair>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(random_cases(64))]
 
     #[test]
     fn what_is_gone_is_what_was_named_and_every_outcome_is_true(
@@ -203,11 +215,6 @@ prop_compose! {
     }
 }
 
-/// How many random cases each property under faults is held against: `INVARIANT_CASES`, or these.
-fn cases() -> u32 {
-    std::env::var("INVARIANT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100)
-}
-
 fn hurried(batch_size: usize) -> Limits {
     Limits {
         requests_per_second: None,
@@ -219,7 +226,7 @@ fn hurried(batch_size: usize) -> Limits {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #![proptest_config(under_faults())]
 
     #[test]
     fn under_any_faults_outcomes_are_true_and_nothing_goes_that_was_not_named(
@@ -297,7 +304,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #![proptest_config(under_faults())]
 
     #[test]
     fn a_call_that_is_ended_and_made_again_with_its_journal_goes_on_where_it_stopped(
@@ -433,7 +440,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #![proptest_config(under_faults())]
 
     #[test]
     fn whoever_else_uses_the_client_and_gives_up_every_outcome_is_true_and_nothing_widens(

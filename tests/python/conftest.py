@@ -2,20 +2,97 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import is_hypothesis_test
 
+import random_cases
 from clarifai_annotations import Client
 from official_service import OfficialService, official_service
 from spark_cluster import Cluster, spark_cluster, spark_session, why_not
 
 KEY = "made-up-key-0123456789"
 """A personal access token that looks like one and is none."""
+
+MOST_WORKERS = 8
+"""Each has everything imported, which is some 300 MB."""
+
+DEAR = {"cluster", "ran", "sdist", "site"}
+"""Fixtures that are made once: a Spark cluster, the notebooks that were run, the sdist and the site that were built."""
+
+GROUPS = ("test_spark", "test_notebooks", "test_sdist", "test_site")
+"""How the names of the files begin whose tests share one of them."""
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know the option of pytest-xdist in pyproject.toml also under `-p no:xdist`."""
+    if not pluginmanager.has_plugin("xdist"):
+        parser.addoption("--numprocesses")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Run two tests at a time on each core, for most of them wait."""
+    if count := os.environ.get("PYTEST_XDIST_AUTO_NUM_WORKERS"):
+        return int(count)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2 * cores, MOST_WORKERS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Send each test to the next free worker, and those that share something dear to one.
+
+    `--dist=loadgroup` is for this, but pytest-xdist 3.8 finds no groups with pytest 9.2.
+    """
+    if config.getoption("--dist") != "load":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class LoadGroups(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            name = nodeid.partition("::")[0].rpartition("/")[2]
+            return next((group for group in GROUPS if name.startswith(group)), nodeid)
+
+    return LoadGroups(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settle on one seed for the run before the workers start, and let Ctrl-C through."""
+    random_cases.choose_seed(config.getoption("--hypothesis-seed"))
+    # A shell starts a background job with SIGINT ignored. The programs of the tests would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    """Tell how the random cases of this run can be repeated."""
+    return f"random cases: HYPOTHESIS_PROFILE={random_cases.PROFILE} HYPOTHESIS_SEED={os.environ['HYPOTHESIS_SEED']}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give every test with random cases the seed, and mark as slow what begins with something dear."""
+    for item in items:
+        if not isinstance(item, pytest.Function):
+            continue
+        if is_hypothesis_test(item.obj):
+            random_cases.seeded(item.obj)
+        if DEAR & {*item.fixturenames}:
+            item.add_marker(pytest.mark.slow)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector off what was imported: some tests collect garbage, and would wait for it each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,7 @@ from clarifai_grpc.grpc.api.status import status_code_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import random_cases
 from child_calls import ChildCalls, child_calls
 from clarifai_annotations import BackupError, Client, DeletionError
 from clarifai_annotations.emulator import Emulator, Fault
@@ -528,7 +529,7 @@ def torn_backups(draw: st.DrawFn) -> tuple[bytes, list[Pair]]:
     return whole[:at] + GARBAGE[draw(st.sampled_from(sorted(GARBAGE)))], kept
 
 
-each_torn = settings(max_examples=80, deadline=None)
+each_torn = settings(max_examples=random_cases.cases(80))
 
 
 @each_torn

@@ -87,6 +87,7 @@ def test_an_example_with_an_official_client_prints_what_the_page_shows(block: Bl
     assert_shown(block, run_alone(block))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(why_not() is not None, reason=why_not() or "")
 @pytest.mark.usefixtures("account")
 @pytest.mark.parametrize("block", SPARKS, ids=str)

@@ -12,10 +12,13 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from clarifai_grpc.grpc.api.status import status_code_pb2
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+import random_cases
 from clarifai_annotations.emulator import Emulator
 from official_client import METADATA, USER_APP, official_stub
+
+CASES = settings(max_examples=random_cases.cases(60), stateful_step_count=30)
 
 Pair = tuple[str, str]
 Answer = tuple[int, list[Pair]]
@@ -166,5 +169,5 @@ class Model(RuleBasedStateMachine):
         self.there = {pair: None for pair in self.there if not gone(pair)}
 
 
-TestTheEmulatorIsItsModel = Model.TestCase
-TestTheEmulatorIsItsModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+def test_the_emulator_is_its_model() -> None:
+    run_state_machine_as_test(random_cases.seeded(Model), settings=CASES)

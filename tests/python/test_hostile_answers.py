@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import random_cases
 from clarifai_annotations import (
     AuthenticationError,
     ClarifaiError,
@@ -906,7 +907,7 @@ STEPS: dict[str, Answer] = {
 }  # fmt: skip
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=random_cases.cases(8))
 @given(
     script=st.lists(
         st.tuples(

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import random_cases
 from clarifai_annotations import Client, IdError, IdTypeError
 from official_service import OfficialService
 
@@ -268,7 +269,7 @@ def test_an_array_of_numbers_is_no_column_of_ids(service: OfficialService, clien
 ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12).filter(lambda text: text.strip() != "")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=random_cases.cases(50))
 @given(
     pairs=st.lists(st.tuples(ids, ids), min_size=1, max_size=40),
     how=st.sampled_from([list, pa.array, pl.Series]),

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import pickle
 import traceback
 from collections import Counter, deque
@@ -17,9 +16,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+import random_cases
 from clarifai_annotations import ClarifaiError, Client, DeleteReport, IdError
 from clarifai_annotations.emulator import Emulator, Fault, RecordedRequest
 from conftest import KEY
@@ -28,14 +28,7 @@ T = TypeVar("T")
 Pair = tuple[str, str]
 Column = Callable[[Iterable[str]], Iterable[str]]
 
-CASES = settings(
-    max_examples=int(os.environ.get("INVARIANT_CASES", "60")),
-    deadline=None,
-    # To explain a failure takes hundreds of runs, and no two races are the same.
-    phases=[phase for phase in Phase if phase is not Phase.explain],
-    # `home` keeps whoever's account out for the whole test; `caplog` gathers for the whole test.
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+CASES = random_cases.races(random_cases.cases(60, "INVARIANT_CASES"))
 
 APPS = ["cats", "dogs"]
 OUTCOMES = ["deleted", "absent", "failed", "unknown", "unsent"]
@@ -284,8 +277,8 @@ class Watch:
         assert emulator.requests == [], aftermath.tell(f"sent after all had ended: {emulator.requests}")
 
 
-@contextlib.contextmanager
-def watched() -> Iterator[Watch]:
+@pytest.fixture
+def watch() -> Iterator[Watch]:
     watch = Watch()
     yield watch
     while watch.open:
@@ -427,23 +420,19 @@ def nothing_shows_the_key(aftermath: Aftermath) -> None:
         assert secret not in text
 
 
+@CASES
+@given(scenario=some_scenario())
 def test_whatever_races_and_fails_nothing_widens_and_every_outcome_is_true(
-    caplog: pytest.LogCaptureFixture,
+    scenario: Scenario, watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "clarifai_annotations")
-    with watched() as watch:
-
-        @CASES
-        @given(some_scenario())
-        def invariants_hold(scenario: Scenario) -> None:
-            aftermath = run(scenario, watch)
-            every_request_carries_only_what_a_call_of_its_app_named(aftermath)
-            what_is_gone_was_asked_for(aftermath)
-            every_outcome_is_true(aftermath)
-            nothing_shows_the_key(aftermath)
-
-        invariants_hold()
+    aftermath = run(scenario, watch)
+    every_request_carries_only_what_a_call_of_its_app_named(aftermath)
+    what_is_gone_was_asked_for(aftermath)
+    every_outcome_is_true(aftermath)
+    nothing_shows_the_key(aftermath)
     assert KEY not in caplog.text
+    caplog.clear()
 
 
 # What stands in a column and is no ID.

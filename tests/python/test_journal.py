@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import random_cases
 from child_calls import ChildCalls, child_calls
 from clarifai_annotations import BackupError, Client, DeletionError, JournalError
 from clarifai_annotations.emulator import Emulator, Fault
@@ -597,6 +598,7 @@ class KilledDeletion:
         assert messages == {pair: self.before[pair] for pair in self.pairs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", range(4))
 def test_a_call_that_is_killed_at_any_moment_goes_on_where_it_was(
     start: int, calls: ChildCalls, tmp_path: Path
@@ -605,7 +607,7 @@ def test_a_call_that_is_killed_at_any_moment_goes_on_where_it_was(
     while killed < 30:
         folder = tmp_path / str(next(numbers))
         folder.mkdir()
-        chance = random.Random(f"{start} {folder.name}")
+        chance = random_cases.generator("kill", start, folder.name)
         latency = (0.0, 0.004)
         with Emulator(latency=latency, latency_back=latency, seed=start) as emulator:
             deletion = KilledDeletion(emulator, folder, chance)

@@ -203,6 +203,7 @@ with Emulator(latency=0.05) as emulator:
 """
 
 
+@pytest.mark.slow
 def test_a_connection_whose_packets_are_dropped_is_found_by_keep_alive_and_replaced(
     network_namespace: str,
 ) -> None:

@@ -40,7 +40,7 @@ def test_the_commands_of_the_readme_are_the_ones_that_ci_runs() -> None:
 
 
 # What the site takes from elsewhere stands there under other names; `test_site.py` follows the links of the site.
-IN_THE_CHECKOUT = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md")]
+IN_THE_CHECKOUT = [*ROOT.glob("*.md"), *ROOT.glob("[!.]*/README.md")]
 
 
 @pytest.mark.parametrize("page", IN_THE_CHECKOUT, ids=lambda page: page.relative_to(ROOT).as_posix())

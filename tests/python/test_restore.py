@@ -18,6 +18,7 @@ from clarifai_grpc.grpc.api import resources_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import random_cases
 from clarifai_annotations import (
     AuthenticationError,
     BackupError,
@@ -473,7 +474,7 @@ def sound_backup() -> bytes:
         return backup_of(PAIRS, Path(folder, "backup")).read_bytes()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=random_cases.cases(150))
 @given(st.data())
 def test_a_damaged_backup_raises_nothing_but_errors_of_this_package(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,6 +25,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+import random_cases
 from child_calls import ChildCalls, child_calls
 from clarifai_annotations import ClarifaiError, DeleteReport, DeletionLimitError, RestoreReport
 from clarifai_annotations.emulator import Emulator, Fault
@@ -33,14 +33,7 @@ from conftest import KEY
 from copies import Pair, annotation, columns, copies, stored, without_stamp, without_times
 from test_journal import outcomes_by_now
 
-CASES = settings(
-    max_examples=int(os.environ.get("SAFETY_CASES", "50")),
-    stateful_step_count=25,
-    deadline=None,
-    # To explain a failure takes hundreds of runs, and no two races are the same.
-    phases=[phase for phase in Phase if phase is not Phase.explain],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+CASES = settings(random_cases.races(random_cases.cases(50, "SAFETY_CASES")), stateful_step_count=25)
 
 # Few, so that what is deleted comes back and goes again.
 INPUT_IDS = ["p0", "p1", "p2", "p3"]
@@ -341,6 +334,7 @@ def calls() -> Iterator[ChildCalls]:
         yield calls
 
 
+@pytest.mark.slow
 def test_whatever_happens_nothing_is_lost_that_was_to_be_saved(calls: ChildCalls) -> None:
     # A factory is as good as a class.
-    run_state_machine_as_test(lambda: Safety(calls), settings=CASES)  # type: ignore[arg-type]
+    run_state_machine_as_test(random_cases.seeded(lambda: Safety(calls)), settings=CASES)  # type: ignore[arg-type]

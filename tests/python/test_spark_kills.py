@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import random_cases
 from clarifai_annotations.emulator import Emulator, Fault
 from clarifai_annotations.spark import SparkDeletionError, delete_annotations
 from copies import Pair
@@ -279,7 +279,7 @@ FAULTS = {Fault.throttled(): 0.02, Fault.dropped_after(): 0.04, Fault.grpc(14): 
 
 @pytest.mark.parametrize("seed", range(CASES))
 def test_any_history_keeps_the_invariants(seed: int, spark: Any, cluster: Cluster, tmp_path: Path) -> None:
-    chance = random.Random(seed)
+    chance = random_cases.generator("history", seed)
     there = PAIRS[: chance.randint(500, len(PAIRS))]
     named = chance.sample(there, chance.randint(300, len(there)))
     locked = set(chance.sample(named, chance.randint(0, 3)))

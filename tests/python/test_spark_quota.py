@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from clarifai_annotations import ConfigurationError
@@ -23,12 +23,18 @@ paces = st.one_of(st.integers(1, 300).map(float), st.floats(0.05, 300.0))
 
 
 @given(requests_per_second=paces, tasks=st.integers(1, 40))
+@example(requests_per_second=1.9999999999999432, tasks=1)
+# Multiplied and divided by 3, and by 14, these are rounded up to 4 and to 15.
+@example(requests_per_second=3.9999999999999996, tasks=1)
+@example(requests_per_second=14.999999999999998, tasks=1)
 def test_the_shares_of_all_tasks_are_the_quota(requests_per_second: float, tasks: int) -> None:
     pace = Pace(requests_per_second, min(tasks, Pace(requests_per_second, 1).slots))
     shares = [pace.share(partition) or 0.0 for partition in range(pace.tasks)]
     assert sum(shares) == pytest.approx(requests_per_second)
-    # Each a whole number of requests in one and the same window: a second sees no more than all of them.
-    windows = [max(1, int(share + 1e-9)) / share for share in shares]
+    # A client sends the whole part of its share at a time. Together the tasks send what one window has room for.
+    requests = [max(1, int(share)) for share in shares]
+    assert sum(requests) == pace.slots
+    windows = [count / share for count, share in zip(requests, shares, strict=True)]
     assert windows == pytest.approx([pace.slots / requests_per_second] * pace.tasks)
 
 

@@ -77,10 +77,16 @@ class Pace:
         return 0.0 if self.requests_per_second is None else self.slots / self.requests_per_second + MARGIN
 
     def share(self, partition: int) -> float | None:
-        """Tell how many requests a second are one task's."""
+        """Return the requests per second of one task.
+
+        A client sends the whole part of its rate in each window, so the whole part of a share is the task's slots.
+        """
         if self.requests_per_second is None:
             return None
-        return self.requests_per_second / self.slots * len(range(partition, self.slots, self.tasks))
+        slots = len(range(partition, self.slots, self.tasks))
+        share = self.requests_per_second / self.slots * slots
+        # A quota just below a whole number is rounded up to it here, which would be one request more than the slots.
+        return min(share, math.nextafter(slots + 1, 0.0))
 
 
 class ClientSettings(TypedDict, total=False):
