@@ -74,7 +74,11 @@ LAYERS = (
         (
             Part("src/client/", "Rust", ("src/client/",)),
             Part("src/emulator/", "Rust", ("src/emulator/",)),
-            Part("errors.py, progress.py", "Python", (f"{PACKAGE}/errors.py", f"{PACKAGE}/progress.py")),
+            Part(
+                "errors.py, progress.py, _columns.py",
+                "Python",
+                (f"{PACKAGE}/errors.py", f"{PACKAGE}/progress.py", f"{PACKAGE}/_columns.py"),
+            ),
         ),
     ),
     Layer(
@@ -116,7 +120,7 @@ ONLY = {
     "rich": {"cli/"},
     "typer": {"cli/"},
     "pyspark": {"spark/"},
-    "tqdm": {"errors.py, progress.py"},
+    "tqdm": {"errors.py, progress.py, _columns.py"},
 }
 
 # The map of the crate, whose modules are what counts.

@@ -127,6 +127,11 @@ impl Columns {
         Ok(Self { reader, columns, next_group: 0, group: Vec::new(), left_in_group: 0 })
     }
 
+    /// All columns of the file, also those that are not read.
+    pub fn names(&self) -> Vec<String> {
+        names(self.reader.metadata().file_metadata().schema_descr())
+    }
+
     /// The next rows; none at the end.
     ///
     /// # Errors
@@ -173,11 +178,14 @@ impl Columns {
     }
 }
 
+fn names(schema: &SchemaDescriptor) -> Vec<String> {
+    schema.columns().iter().map(|it| it.path().string()).collect()
+}
+
 fn column(schema: &SchemaDescriptor, name: &str) -> Result<usize, ColumnsError> {
     let columns = schema.columns();
     let Some(place) = columns.iter().position(|it| it.path().parts() == [name]) else {
-        let names: Vec<_> = columns.iter().map(|it| it.path().string()).collect();
-        let text = format!("there is no column {name:?}; there are {}", names.join(", "));
+        let text = format!("there is no column {name:?}; there are {}", names(schema).join(", "));
         return Err(ColumnsError::Invalid(text));
     };
     let found = &columns[place];

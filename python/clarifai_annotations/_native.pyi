@@ -501,6 +501,9 @@ class ParquetRows:
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> tuple[str | None, ...]: ...
+    @property
+    def column_names(self) -> list[str]:
+        """All columns of the file, also those that are not read."""
 
 def parquet_rows(path: _Path, columns: list[str]) -> ParquetRows:
     """Read columns of strings of a Parquet file, row by row.

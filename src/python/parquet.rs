@@ -46,6 +46,12 @@ impl ParquetRows {
         this
     }
 
+    /// All columns of the file, also those that are not read.
+    #[getter]
+    fn column_names(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.names()
+    }
+
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (columns, read) = &mut *state;

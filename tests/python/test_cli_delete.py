@@ -191,14 +191,22 @@ def test_of_a_long_file_the_first_rows_are_looked_up(
 
 COMMANDS = {
     "delete": ["delete", "labels.csv"],
-    "delete-inputs": ["delete-inputs", "labels.csv"],
+    "delete-inputs": ["delete-inputs", "inputs.csv"],
     "delete-one": ["delete-one", "photo-1", "box-1"],
 }
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-def test_without_a_terminal_it_needs_to_be_told_yes(command: list[str], emulator: Emulator) -> None:
+@pytest.fixture
+def files(folder: Path) -> Path:
+    """What the commands are given."""
     write("labels.csv", HEAD, "photo-1,box-1")
+    write("inputs.csv", "input_id", "photo-1")
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
+@pytest.mark.usefixtures("files")
+def test_without_a_terminal_it_needs_to_be_told_yes(command: list[str], emulator: Emulator) -> None:
     done = invoke(*command)
     assert (done.exit_code, "say --yes" in done.stderr, emulator.requests) == (2, True, [])
 
@@ -207,9 +215,8 @@ def test_without_a_terminal_it_needs_to_be_told_yes(command: list[str], emulator
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-@pytest.mark.usefixtures("emulator")
+@pytest.mark.usefixtures("emulator", "files")
 def test_a_dated_backup_is_kept_by_default(command: list[str]) -> None:
-    write("labels.csv", HEAD, "photo-1,box-1")
     assert invoke(*command, "--yes").exit_code == 0
     [name] = names(".parquet")
     assert re.fullmatch(r"clarifai-backup-\d{4}-\d\d-\d\dT\d{6}(-\d+)?\.parquet", name)
@@ -224,9 +231,8 @@ def test_the_default_backup_is_never_one_that_is_there() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)
-@pytest.mark.usefixtures("emulator")
+@pytest.mark.usefixtures("emulator", "files")
 def test_no_backup_keeps_none(command: list[str]) -> None:
-    write("labels.csv", HEAD, "photo-1,box-1")
     assert invoke(*command, "--yes", "--no-backup").exit_code == 0
     assert names(".parquet") == []
 

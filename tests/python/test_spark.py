@@ -223,6 +223,17 @@ def test_inputs_lose_all_but_their_input_level_annotations(
     assert report.outcomes.columns[:2] == ["input_id", "outcome"]
 
 
+def test_a_frame_of_pairs_is_not_taken_for_inputs(spark: Any, emulator: Emulator, tmp_path: Path) -> None:
+    with pytest.raises(IdError) as raised:
+        delete_input_annotations(frame(spark, PAIRS), tmp_path / "outcomes", **app_of(emulator))
+    assert str(raised.value) == (
+        "df has the columns 'input_id' and 'annotation_id', so it seems to name annotations, and delete_input_annotations "
+        "deletes every annotation on the inputs. For the annotations that it names, call delete_annotations. For "
+        'everything on these inputs, pass their column alone: df.select("input_id"). Nothing was sent'
+    )
+    assert emulator.requests == []
+
+
 def test_pairs_are_never_sent_without_their_annotations(delete: Any, emulator: Emulator) -> None:
     delete([*PAIRS[:20], ("p0", "never")], rows_per_job=3)
     assert all(len(it.ids) == len(it.input_ids) > 0 for it in emulator.requests)
@@ -499,7 +510,7 @@ def test_a_folder_of_the_other_deletion_is_not_resumed(
 ) -> None:
     delete(PAIRS[:2])
     with pytest.raises(OutcomesError, match="of another call: of operation 'delete_annotations'"):
-        delete_input_annotations(frame(spark, PAIRS), tmp_path / "outcomes", resume=True, **app_of(emulator))
+        delete_input_annotations(frame(spark, PAIRS).select("input_id"), tmp_path / "outcomes", resume=True, **app_of(emulator))
     assert left(emulator) == PAIRS[2:]
 
 

@@ -18,6 +18,7 @@ from .id_files import Row, Rows, id_file
 from .new_files import new_file
 from .options import (
     DEFAULT_REQUESTS_PER_SECOND,
+    AllAnnotations,
     AnnotationColumn,
     AppId,
     Backup,
@@ -38,6 +39,7 @@ from .options import (
     Yes,
     about,
     client_of,
+    refuse_annotations,
     refuse_silence,
 )
 from .plan import Found, plan_deletion
@@ -117,6 +119,7 @@ def delete_inputs(
     file: File,
     file_format: FileFormat = None,
     input_column: InputColumn = "input_id",
+    all_annotations: AllAnnotations = False,
     max_deletions: MaxDeletions = None,
     yes: Yes = False,
     backup: Backup = None,
@@ -133,7 +136,7 @@ def delete_inputs(
     """Delete all annotations of the inputs that a file names.
 
     Input-level annotations stay: they go only with their input. Every row is checked before
-    anything is sent. You are shown what will go, and asked.
+    anything is sent. A file with a column of annotations is refused. You are shown what will go, and asked.
     """
     with ending():
         refuse_silence(yes)
@@ -144,6 +147,8 @@ def delete_inputs(
             client_of(user_id, app_id, base_url, requests_per_second) as client,
             id_file(file, file_format, [input_column]) as rows,
         ):
+            if not all_annotations:
+                refuse_annotations(file, rows, input_column, "delete")
             job = Job("delete-inputs", client, rows, files, requests_per_second, max_deletions=max_deletions)
             carry_out(job, yes=yes, timeout=timeout, output=output)
 
@@ -225,7 +230,7 @@ def carry_out(job: Job, *, yes: bool, timeout: float | None, output: Output) -> 
     deadline = Deadline(timeout)
     caps = _caps(job, confirmed, deadline)
     fine = frozenset({"absent"} if job.missing_ok else ())
-    with FailuresFile(job.files.failures, fine=fine) as failures, Bar("Deleting", job.rows.distinct) as bar:
+    with FailuresFile(job.files.failures, fine=fine, of_inputs=job.noun == "input") as failures, Bar("Deleting", job.rows.distinct) as bar:
 
         def call(number: int, part: Sequence[Row]) -> DeleteReport:
             input_ids, *annotation_ids = (list(column) for column in zip(*part, strict=True))

@@ -19,6 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from .._columns import names_annotations
 from .._native import parquet_rows
 from .display import notes
 from .endings import RefusedError
@@ -59,11 +60,13 @@ class Rows:
     Attributes:
         count: How many there are.
         distinct: How many different ones.
+        annotation_columns: Other columns of the file that seem to name annotations.
 
     """
 
     count: int
     distinct: int
+    annotation_columns: Sequence[str] = ()
 
     def __init__(self, *rows: Row) -> None:
         """Hold these rows, which are different."""
@@ -108,8 +111,10 @@ class IdFile(Rows):
         """
         self._path, self._format, self._columns, self._name = path, file_format, columns, name
         self._as_checked = self._state()
+        self._other_columns: set[str] = set()
         self.count, self._suspects = _count(self._read())
         self.distinct = sum(1 for _ in self) if self._suspects else self.count
+        self.annotation_columns = sorted(filter(names_annotations, self._other_columns))
 
     def __iter__(self) -> Iterator[Row]:
         """Read the rows again, and leave out those that repeat another."""
@@ -184,6 +189,7 @@ class IdFile(Rows):
                 names = ", ".join(map(repr, header)) or "nothing"
                 problem = f"there is {times} {column!r}; the header names {names}. See --input-column and --annotation-column"
                 raise self._refusal("line 1", problem)
+        self._other_columns = set(header) - set(self._columns)
         return [header.index(column) for column in self._columns]
 
     def _json_rows(self) -> Iterator[tuple[str, Sequence[Any]]]:
@@ -199,11 +205,14 @@ class IdFile(Rows):
                     raise self._refusal(
                         f"line {number}", "it is not a JSON object: write one a line, with the IDs in it"
                     )
+                self._other_columns.update(filter(names_annotations, item.keys() - self._columns))
                 yield f"line {number}", [item.get(column) for column in self._columns]
 
     def _parquet_rows(self) -> Iterator[tuple[str, Sequence[Any]]]:
         try:
-            for number, values in enumerate(parquet_rows(self._path, list(self._columns)), 1):
+            rows = parquet_rows(self._path, list(self._columns))
+            self._other_columns = set(rows.column_names) - set(self._columns)
+            for number, values in enumerate(rows, 1):
                 yield f"row {number}", values
         except ValueError as error:
             raise IdFileError(f"{self._name}: {error}") from None

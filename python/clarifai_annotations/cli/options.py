@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 
 from .. import Client
 from .endings import RefusedError
-from .id_files import Format
+from .id_files import Format, Rows
 
 DEFAULT_REQUESTS_PER_SECOND = 15.0
 
@@ -40,6 +41,13 @@ FileFormat = Annotated[
 ]
 InputColumn = Annotated[str, typer.Option(metavar="NAME", help="Column of inputs.")]
 AnnotationColumn = Annotated[str, typer.Option(metavar="NAME", help="Column of annotations.")]
+AllAnnotations = Annotated[
+    bool,
+    typer.Option(
+        "--all-annotations-of-these-inputs",
+        help="FILE names annotations too. Delete everything on its inputs all the same.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where there is no terminal.")]
 MissingOk = Annotated[bool, typer.Option("--missing-ok", help="Not there is as good as deleted.")]
 MaxDeletions = Annotated[
@@ -104,3 +112,25 @@ def refuse_silence(yes: bool) -> None:
     """
     if not yes and not can_ask():
         raise RefusedError("there is no terminal to ask at: say --yes to delete. Nothing was sent")
+
+
+def refuse_annotations(file: Path, rows: Rows, input_column: str, instead: str) -> None:
+    """Make sure that a file of inputs is not one that names annotations.
+
+    Args:
+        file: What messages call it.
+        rows: Its rows, checked.
+        input_column: The column with the inputs.
+        instead: The command for annotations.
+
+    Raises:
+        RefusedError: It has a column that names annotations.
+
+    """
+    if rows.annotation_columns:
+        columns = " and ".join(map(repr, [input_column, *rows.annotation_columns]))
+        raise RefusedError(
+            f"{file} has the columns {columns}, so it seems to name annotations, and this command is for every annotation on "
+            f"the inputs. For the annotations that it names: clarifai-annotations {instead} {shlex.quote(str(file))}. "
+            "For everything on these inputs: add --all-annotations-of-these-inputs. Nothing was sent"
+        )

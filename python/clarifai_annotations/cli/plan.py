@@ -20,6 +20,7 @@ from .endings import ending
 from .id_files import Row, id_file
 from .new_files import new_csv
 from .options import (
+    AllAnnotations,
     AnnotationColumn,
     AppId,
     BaseUrl,
@@ -33,6 +34,7 @@ from .options import (
     UserId,
     about,
     client_of,
+    refuse_annotations,
 )
 from .run import Deadline, calls
 
@@ -58,6 +60,7 @@ def plan(
     file_format: FileFormat = None,
     input_column: InputColumn = "input_id",
     annotation_column: AnnotationColumn = "annotation_id",
+    all_annotations: AllAnnotations = False,
     requests_per_second: RequestsPerSecond = None,
     timeout: Timeout = None,
     user_id: UserId = None,
@@ -70,6 +73,8 @@ def plan(
     with ending(), ExitStack() as opened:
         client = opened.enter_context(client_of(user_id, app_id, base_url, requests_per_second))
         ids = opened.enter_context(id_file(file, file_format, columns))
+        if inputs and not all_annotations:
+            refuse_annotations(file, ids, input_column, "plan")
         written = None if rows is None else opened.enter_context(PlanRows(rows))
         found, deadline = Found(duplicates=ids.count - ids.distinct), Deadline(timeout)
         with Bar("Looking up", ids.distinct) as bar:

@@ -65,12 +65,16 @@ class Totals:
 class FailuresFile:
     """The CSV of what was not done. It is made at the start, when it can still be refused, and kept only with rows in it.
 
-    Its columns begin with ``input_id`` and ``annotation_id``, so that it can be given to the same command again.
+    Its columns begin with ``input_id`` and, unless it is ``of_inputs``, ``annotation_id``, so that it can be given to the
+    same command again.
     """
 
-    def __init__(self, path: Path | None, *, fine: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, path: Path | None, *, fine: frozenset[str] = frozenset(), of_inputs: bool = False
+    ) -> None:
         """Write to this path, or nowhere; outcomes that are ``fine`` are left out."""
         self.path, self.count = path, 0
+        self._ids = ["input_id"] if of_inputs else ["input_id", "annotation_id"]
         self.first: list[tuple[str, str | None, str, str]] = []
         self._fine = fine
 
@@ -78,7 +82,7 @@ class FailuresFile:
         if self.path is not None:
             self._file = new_csv(self.path)
             self._rows = csv.writer(self._file, lineterminator="\n")
-            self._rows.writerow(["input_id", "annotation_id", "outcome", "code", "name", "message"])
+            self._rows.writerow([*self._ids, "outcome", "code", "name", "message"])
         return self
 
     def __exit__(
@@ -118,7 +122,8 @@ class FailuresFile:
         name: str = "",
     ) -> None:
         if self.path is not None:
-            self._rows.writerow([input_id, annotation_id, outcome, code, name, message])
+            ids = [input_id, annotation_id][: len(self._ids)]
+            self._rows.writerow([*ids, outcome, code, name, message])
         self.count += 1
         if len(self.first) < SHOWN_FAILURES:
             self.first.append((input_id, annotation_id, outcome, message))

@@ -23,7 +23,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 
 from .. import ConfigurationError, DeletionLimitError, __version__, errors
 from .executor import delete_inputs, delete_pairs, problems
-from .frames import check_columns, check_ids
+from .frames import check_columns, check_ids, refuse_annotations
 from .lanes import Lane, run
 from .outcomes import Outcomes
 from .report import OUTCOMES, SparkDeleteReport, SparkDeletionError
@@ -143,7 +143,7 @@ def delete_input_annotations(
     report and the outcomes count inputs.
 
     Args:
-        df: The inputs, a row each.
+        df: The inputs, a row each, without a column that names annotations.
         outcomes: A new folder for what becomes of them.
         input_column: The column with their IDs, strings.
         on_failure: As in `delete_annotations`, like all that follow.
@@ -158,6 +158,7 @@ def delete_input_annotations(
         The counts, and the outcomes as a DataFrame.
 
     Raises:
+        IdError: ``df`` has a column that names annotations. Nothing was sent.
         ClarifaiError: As `delete_annotations`.
 
     Example:
@@ -196,6 +197,8 @@ def _delete(
         raise ValueError(f"on_failure={on_failure!r}: 'raise' or 'report'. Nothing was sent")
     rows_per_job = rows_of_a_job(rows_per_job, settings)
     check_columns(df, columns)
+    if operation is INPUTS:
+        refuse_annotations(df, *columns)
     spark = df.sparkSession
     whose = {
         "operation": operation.name,

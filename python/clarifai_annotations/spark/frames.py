@@ -9,6 +9,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import CharType, DataType, StringType, VarcharType
 
+from .._columns import names_annotations
 from ..errors import IdError, IdTypeError
 
 WHITE_SPACE = r"(?U)^\s+$"
@@ -45,6 +46,23 @@ def check_columns(frame: Any, columns: Sequence[str]) -> None:
                 f"column {name!r} is of type {found[0].dataType.simpleString()}, not a string: "
                 f'convert it first, by .withColumn("{name}", F.col("{name}").cast("string")). Nothing was sent'
             )
+
+
+def refuse_annotations(frame: DataFrame, input_column: str) -> None:
+    """Refuse a frame of inputs that names annotations too.
+
+    Raises:
+        IdError: It has a column of annotations.
+
+    """
+    others = [name for name in frame.columns if name != input_column and names_annotations(name)]
+    if others:
+        columns = " and ".join(map(repr, [input_column, *others]))
+        raise IdError(
+            f"df has the columns {columns}, so it seems to name annotations, and delete_input_annotations deletes every "
+            "annotation on the inputs. For the annotations that it names, call delete_annotations. For everything on "
+            f'these inputs, pass their column alone: df.select("{input_column}"). Nothing was sent'
+        )
 
 
 def is_text(kind: DataType) -> bool:
