@@ -276,7 +276,7 @@ def serial(scale: Scale) -> Row:
     """One deletion after the other."""
     count = scale(2_000, 300)
     runs = alternately("ours_serial", "stub_serial", count, scale(7, 2))
-    return compared("serial", "serial `delete_annotation`, time per call", 0.55, count, runs, "stub")
+    return compared("serial", "serial `delete_annotation`, time per call", 0.50, count, runs, "stub")
 
 
 def awaited(pattern: str) -> Callable[[Scale], Row]:

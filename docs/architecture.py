@@ -74,11 +74,7 @@ LAYERS = (
         (
             Part("src/client/", "Rust", ("src/client/",)),
             Part("src/emulator/", "Rust", ("src/emulator/",)),
-            Part(
-                "errors.py, progress.py, _columns.py",
-                "Python",
-                (f"{PACKAGE}/errors.py", f"{PACKAGE}/progress.py", f"{PACKAGE}/_columns.py"),
-            ),
+            Part("errors.py, progress.py", "Python", (f"{PACKAGE}/errors.py", f"{PACKAGE}/progress.py")),
         ),
     ),
     Layer(
@@ -104,6 +100,7 @@ LAYERS = (
             Part("ids.rs", "Rust", ("src/ids.rs",)),
             Part("wire.rs", "Rust", ("src/wire.rs",)),
             Part("process.rs", "Rust", ("src/process.rs",)),
+            Part("_columns.py", "Python", (f"{PACKAGE}/_columns.py",)),
         ),
     ),
 )
@@ -120,7 +117,7 @@ ONLY = {
     "rich": {"cli/"},
     "typer": {"cli/"},
     "pyspark": {"spark/"},
-    "tqdm": {"errors.py, progress.py, _columns.py"},
+    "tqdm": {"errors.py, progress.py"},
 }
 
 # The map of the crate, whose modules are what counts.

@@ -22,7 +22,7 @@ use std::{
 use tokio::{
     runtime::{self, Handle},
     sync::Notify,
-    task::{JoinError, JoinHandle},
+    task::{self, JoinError, JoinHandle},
     time,
 };
 
@@ -51,6 +51,19 @@ pub fn is_driving_caller() -> bool {
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: PerProcess<Runtime> = PerProcess::new();
     RUNTIME.get_or_init(Runtime::start)
+}
+
+/// The work of a call.
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Does some work, after what came from the network while nobody drove is read: a connection that the service closed
+/// meanwhile must not be used again.
+async fn after_reading<T>(work: impl Future<Output = T>, was_undriven: bool) -> T {
+    if was_undriven {
+        // The runtime looks at the network before it returns to a task that yields.
+        task::yield_now().await;
+    }
+    work.await
 }
 
 /// A tokio runtime whose driver changes. See the [module](self).
@@ -99,7 +112,8 @@ impl Runtime {
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let dependent = self.0.add_dependent(false);
         self.0.tokio.spawn(async move {
-            work.await;
+            let was_undriven = dependent.was_undriven;
+            after_reading(work, was_undriven).await;
             drop(dependent);
         });
     }
@@ -116,19 +130,13 @@ impl Runtime {
         limit: Duration,
     ) -> Waited<T> {
         // Large, and moved more than once.
-        let work = Box::pin(work);
+        let work: Work<T> = Box::pin(work);
         if let Some(turn) = self.0.try_drive() {
-            let waited = self.0.tokio.block_on(async {
-                let mut task = tokio::spawn(work);
-                time::timeout(limit, &mut task).await.map_err(|_| task)
-            });
-            return match waited {
-                Ok(done) => Waited::Done(done),
-                Err(task) => Waited::Running(Task { task, _dependent: turn.hand_over() }),
-            };
+            return turn.drive(work, limit);
         }
-        let _dependent = self.0.add_dependent(true);
-        Task { task: self.0.tokio.spawn(work), _dependent }.wait(limit)
+        let dependent = self.0.add_dependent(true);
+        let task = self.0.tokio.spawn(after_reading(work, dependent.was_undriven));
+        Task { task, _dependent: dependent }.wait(limit)
     }
 
     /// How many tasks there are.
@@ -159,10 +167,11 @@ impl Shared {
     fn add_dependent(self: &Arc<Self>, is_blocking: bool) -> Dependent {
         let mut state = self.lock();
         state.dependents += 1;
-        if state.driver.is_none() {
+        let was_undriven = state.driver.is_none();
+        if was_undriven {
             self.work_added.notify_one();
         }
-        Dependent { shared: Arc::clone(self), is_blocking }
+        Dependent { shared: Arc::clone(self), is_blocking, was_undriven }
     }
 
     /// The life of our thread.
@@ -194,9 +203,18 @@ impl Shared {
 struct CallerTurn(Arc<Shared>);
 
 impl CallerTurn {
-    /// Ends driving, with a task left for another thread.
-    fn hand_over(self) -> Dependent {
-        self.0.add_dependent(true)
+    /// Starts a task and drives it, for `limit` at most. Then another thread has to. Not inlined: a thread with a small
+    /// stack has no room for what this takes, and comes by on its way to a wait.
+    #[inline(never)]
+    fn drive<T: Send + 'static>(self, work: Work<T>, limit: Duration) -> Waited<T> {
+        let waited = self.0.tokio.block_on(async {
+            let mut task = task::spawn(after_reading(work, true));
+            time::timeout(limit, &mut task).await.map_err(|_| task)
+        });
+        match waited {
+            Ok(done) => Waited::Done(done),
+            Err(task) => Waited::Running(Task { task, _dependent: self.0.add_dependent(true) }),
+        }
     }
 }
 
@@ -215,6 +233,8 @@ impl Drop for CallerTurn {
 struct Dependent {
     shared: Arc<Shared>,
     is_blocking: bool,
+    /// Nobody drove when it came.
+    was_undriven: bool,
 }
 
 impl Drop for Dependent {

@@ -155,6 +155,22 @@ def test_a_connection_that_the_service_closes_between_calls_is_closed_here_too()
     assert (connected, output) == ("True\n", "closed\n")
 
 
+@pytest.mark.parametrize("is_awaited", [False, True], ids=["blocking", "awaited"])
+async def test_a_connection_that_the_service_closed_just_now_is_not_used_again(is_awaited: bool) -> None:
+    port = 0
+    with Emulator() as emulator, emulator.client() as client:
+        for _ in range(20):
+            port = int(emulator.base_url.rpartition(":")[2])
+            emulator.stop()
+            with Emulator(port=port) as successor:
+                successor.add_annotation("photo", "box")
+                if is_awaited:
+                    await client.delete_annotation_async("photo", "box")
+                else:
+                    client.delete_annotation("photo", "box")
+                assert [request.method for request in successor.requests] == ["DeleteAnnotation"]
+
+
 INTERRUPTED_LOGGING = """
 import logging, signal, sys
 from clarifai_annotations.emulator import Emulator, Fault

@@ -136,7 +136,7 @@ def delete_inputs(
     """Delete all annotations of the inputs that a file names.
 
     Input-level annotations stay: they go only with their input. Every row is checked before
-    anything is sent. A file with a column of annotations is refused. You are shown what will go, and asked.
+    anything is sent. You are shown what will go, and asked.
     """
     with ending():
         refuse_silence(yes)

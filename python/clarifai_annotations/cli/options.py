@@ -46,6 +46,8 @@ AllAnnotations = Annotated[
     typer.Option(
         "--all-annotations-of-these-inputs",
         help="FILE names annotations too. Delete everything on its inputs all the same.",
+        # The refusal tells of it, at the moment when it has to be thought about.
+        hidden=True,
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask. Needed where there is no terminal.")]
