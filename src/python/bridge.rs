@@ -15,7 +15,7 @@ use tokio::time;
 use super::{
     exit,
     progress::{self, Watcher},
-    runtime::runtime,
+    runtime::{Work, runtime},
     wait::result_or,
 };
 use crate::{LOGGER, client::Call, process::PerProcess};
@@ -47,7 +47,7 @@ pub fn future<'py, Finish>(
     py: Python<'py>,
     call: Arc<Call>,
     watcher: Option<Watcher>,
-    work: impl Future<Output = Finish> + Send + 'static,
+    work: Work<Finish>,
 ) -> PyResult<Bound<'py, PyAny>>
 where
     Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,

@@ -32,6 +32,10 @@ use crate::process::PerProcess;
 /// to the next when it makes many, and short beside anything that a connection waits for.
 const IDLE: Duration = Duration::from_millis(20);
 
+/// After a caller has driven, what came from the network in so short a time need not be read first: a program that makes
+/// one call after the other saves a system call a call.
+const JUST_NOW: Duration = Duration::from_micros(100);
+
 /// The stack that a thread must have left to drive the network: some 100 KB are used, and more in a build for
 /// development. Python's threads have 8 MB on Linux, but 128 KB with musl, and as little as `threading.stack_size` says.
 const STACK: usize = 512 * 1024;
@@ -53,8 +57,8 @@ pub fn runtime() -> &'static Runtime {
     RUNTIME.get_or_init(Runtime::start)
 }
 
-/// The work of a call.
-type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// The work of a call. It is some 18 KB, and each `async` block around it would hold it twice, so it is boxed at once.
+pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Does some work, after what came from the network while nobody drove is read: a connection that the service closed
 /// meanwhile must not be used again.
@@ -82,8 +86,9 @@ struct State {
     driver: Option<Driver>,
     /// Calls that another thread has to drive.
     dependents: usize,
-    /// How often a caller has driven.
+    /// How often a caller has driven, and when the last one ended.
     caller_turns: u64,
+    caller_ended: Instant,
 }
 
 #[derive(PartialEq, Eq)]
@@ -97,7 +102,12 @@ impl Runtime {
         let tokio = runtime::Builder::new_current_thread().enable_all().build();
         let shared = Arc::new(Shared {
             tokio: tokio.unwrap_or_else(|error| panic!("the system gives no runtime: {error}")),
-            state: Mutex::new(State { driver: None, dependents: 0, caller_turns: 0 }),
+            state: Mutex::new(State {
+                driver: None,
+                dependents: 0,
+                caller_turns: 0,
+                caller_ended: Instant::now(),
+            }),
             work_added: Condvar::new(),
             released: Notify::new(),
         });
@@ -124,13 +134,7 @@ impl Runtime {
     }
 
     /// Starts a task and waits for it, for `limit` at most: drives it on this thread where it is the only one.
-    pub fn start_and_wait<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = T> + Send + 'static,
-        limit: Duration,
-    ) -> Waited<T> {
-        // Large, and moved more than once.
-        let work: Work<T> = Box::pin(work);
+    pub fn start_and_wait<T: Send + 'static>(&self, work: Work<T>, limit: Duration) -> Waited<T> {
         if let Some(turn) = self.0.try_drive() {
             return turn.drive(work, limit);
         }
@@ -160,7 +164,7 @@ impl Shared {
             state.driver = Some(Driver::Caller);
             state.caller_turns += 1;
             IS_DRIVING_CALLER.set(true);
-            CallerTurn(Arc::clone(self))
+            CallerTurn { shared: Arc::clone(self), was_undriven: state.caller_ended.elapsed() > JUST_NOW }
         })
     }
 
@@ -200,20 +204,24 @@ impl Shared {
 }
 
 /// A caller's thread drives. When it ends, our thread takes over if a call waits.
-struct CallerTurn(Arc<Shared>);
+struct CallerTurn {
+    shared: Arc<Shared>,
+    /// Nobody drove before.
+    was_undriven: bool,
+}
 
 impl CallerTurn {
     /// Starts a task and drives it, for `limit` at most. Then another thread has to. Not inlined: a thread with a small
     /// stack has no room for what this takes, and comes by on its way to a wait.
     #[inline(never)]
     fn drive<T: Send + 'static>(self, work: Work<T>, limit: Duration) -> Waited<T> {
-        let waited = self.0.tokio.block_on(async {
-            let mut task = task::spawn(after_reading(work, true));
+        let waited = self.shared.tokio.block_on(async {
+            let mut task = task::spawn(after_reading(work, self.was_undriven));
             time::timeout(limit, &mut task).await.map_err(|_| task)
         });
         match waited {
             Ok(done) => Waited::Done(done),
-            Err(task) => Waited::Running(Task { task, _dependent: self.0.add_dependent(true) }),
+            Err(task) => Waited::Running(Task { task, _dependent: self.shared.add_dependent(true) }),
         }
     }
 }
@@ -221,10 +229,11 @@ impl CallerTurn {
 impl Drop for CallerTurn {
     fn drop(&mut self) {
         IS_DRIVING_CALLER.set(false);
-        let mut state = self.0.lock();
+        let mut state = self.shared.lock();
         state.driver = None;
+        state.caller_ended = Instant::now();
         if state.dependents > 0 {
-            self.0.work_added.notify_one();
+            self.shared.work_added.notify_one();
         }
     }
 }

@@ -8,7 +8,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use super::{
     bridge,
     progress::Watcher,
-    runtime::{Waited, runtime},
+    runtime::{Waited, Work, runtime},
 };
 use crate::{client::Call, process};
 
@@ -50,6 +50,7 @@ impl Wait {
     where
         Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,
     {
+        let work: Work<Finish> = Box::pin(work);
         match self {
             Self::Blocking => block(py, &call, watcher, work),
             Self::Awaited => bridge::future(py, call, watcher, work),
@@ -61,7 +62,7 @@ fn block<'py, Finish>(
     py: Python<'py>,
     call: &Call,
     watcher: Option<Watcher>,
-    work: impl Future<Output = Finish> + Send + 'static,
+    work: Work<Finish>,
 ) -> PyResult<Bound<'py, PyAny>>
 where
     Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,

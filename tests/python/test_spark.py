@@ -510,7 +510,9 @@ def test_a_folder_of_the_other_deletion_is_not_resumed(
 ) -> None:
     delete(PAIRS[:2])
     with pytest.raises(OutcomesError, match="of another call: of operation 'delete_annotations'"):
-        delete_input_annotations(frame(spark, PAIRS).select("input_id"), tmp_path / "outcomes", resume=True, **app_of(emulator))
+        delete_input_annotations(
+            frame(spark, PAIRS).select("input_id"), tmp_path / "outcomes", resume=True, **app_of(emulator)
+        )
     assert left(emulator) == PAIRS[2:]
 
 

@@ -62,7 +62,9 @@ def test_delete_inputs_refuses_a_file_of_pairs(name: str, emulator: Emulator) ->
     )
 
 
-@pytest.mark.parametrize("column", ["id", "annotationId", "Annotation ID", "annotations", "old_annotation_id", "box_id"])
+@pytest.mark.parametrize(
+    "column", ["id", "annotationId", "Annotation ID", "annotations", "old_annotation_id", "box_id"]
+)
 def test_delete_inputs_refuses_a_file_whose_annotations_are_called(column: str, emulator: Emulator) -> None:
     done = invoke(*DELETE_INPUTS, write_pairs("pairs.csv", column))
     assert (done.exit_code, repr(column) in done.stderr, emulator.requests) == (2, True, [])
@@ -85,7 +87,10 @@ def test_one_json_line_that_names_an_annotation_is_enough(emulator: Emulator) ->
 
 def test_a_plan_for_inputs_refuses_a_file_of_pairs(emulator: Emulator) -> None:
     done = invoke("plan", "--inputs", write_pairs("pairs.csv"))
-    assert (done.exit_code, "clarifai-annotations plan pairs.csv" in " ".join(done.stderr.split())) == (2, True)
+    assert (done.exit_code, "clarifai-annotations plan pairs.csv" in " ".join(done.stderr.split())) == (
+        2,
+        True,
+    )
     assert emulator.requests == []
 
 
@@ -138,10 +143,12 @@ NOT_INPUTS: dict[str, Callable[[Client], Any]] = {
     "an Arrow column of rows": lambda _: pa.table(COLUMNS).to_struct_array(),
     "a plan": lambda client: client.plan_deletion(*COLUMNS.values()),
     "annotations of a plan": lambda client: client.plan_deletion(*COLUMNS.values()).annotations,
-    "failures of a report": lambda client: client.delete_annotations(
-        ["photo-1"], ["no-such"], on_failure="report"
-    ).failures,
-    "lines of a file of pairs": lambda _: (json.loads(line) for line in ['{"input_id": "photo-1", "id": "box-1"}']),
+    "failures of a report": lambda client: (
+        client.delete_annotations(["photo-1"], ["no-such"], on_failure="report").failures
+    ),
+    "lines of a file of pairs": lambda _: (
+        json.loads(line) for line in ['{"input_id": "photo-1", "id": "box-1"}']
+    ),
 }
 
 
@@ -154,7 +161,9 @@ def test_delete_input_annotations_refuses(named: Callable[[Client], Any], emulat
     assert (len(emulator.requests), left(emulator)) == (before, ALL)
 
 
-@pytest.mark.parametrize("nothing", [None, [], (), iter(())], ids=["None", "a list", "a tuple", "an iterator"])
+@pytest.mark.parametrize(
+    "nothing", [None, [], (), iter(())], ids=["None", "a list", "a tuple", "an iterator"]
+)
 def test_no_annotation_ids_never_mean_all(nothing: Any, emulator: Emulator) -> None:
     with emulator.client() as client, pytest.raises(IdError):
         client.delete_annotations(COLUMNS["input_id"], nothing)
@@ -166,4 +175,4 @@ def test_a_second_column_is_no_argument_of_delete_input_annotations() -> None:
         Client(user_id="me", app_id="cats", pat=KEY, base_url="http://127.0.0.1:9") as client,
         pytest.raises(TypeError, match="positional"),
     ):
-        client.delete_input_annotations(*COLUMNS.values())  # type: ignore[call-arg]
+        client.delete_input_annotations(*COLUMNS.values())

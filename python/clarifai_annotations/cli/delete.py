@@ -230,7 +230,10 @@ def carry_out(job: Job, *, yes: bool, timeout: float | None, output: Output) -> 
     deadline = Deadline(timeout)
     caps = _caps(job, confirmed, deadline)
     fine = frozenset({"absent"} if job.missing_ok else ())
-    with FailuresFile(job.files.failures, fine=fine, of_inputs=job.noun == "input") as failures, Bar("Deleting", job.rows.distinct) as bar:
+    with (
+        FailuresFile(job.files.failures, fine=fine, of_inputs=job.noun == "input") as failures,
+        Bar("Deleting", job.rows.distinct) as bar,
+    ):
 
         def call(number: int, part: Sequence[Row]) -> DeleteReport:
             input_ids, *annotation_ids = (list(column) for column in zip(*part, strict=True))
