@@ -172,11 +172,18 @@ def interrupt(*frame):
     signal.default_int_handler(*frame)
 signal.signal(signal.SIGINT, interrupt)
 
+noticed = threading.Event()
 def told(progress):
     # The call has been told to end before it tells how far it is.
     if interrupted.is_set() and not progress.finished:
-        print("interrupted", flush=True)
-        interrupted.clear()
+        noticed.set()
+
+def tell():
+    noticed.wait()
+    print("interrupted", flush=True)
+# This thread runs when the callback is over, not in the middle of it: a second Ctrl-C would be raised there.
+sys.setswitchinterval(1000)
+threading.Thread(target=tell, daemon=True).start()
 
 client = Client(user_id="me", app_id="cats", pat="{KEY}", base_url=sys.argv[1], batch_size=1, max_in_flight=1)
 try:
