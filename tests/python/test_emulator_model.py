@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 from clarifai_grpc.grpc.api.status import status_code_pb2
 from hypothesis import settings
@@ -169,5 +170,6 @@ class Model(RuleBasedStateMachine):
         self.there = {pair: None for pair in self.there if not gone(pair)}
 
 
+@pytest.mark.hypothesis
 def test_the_emulator_is_its_model() -> None:
     run_state_machine_as_test(random_cases.seeded(Model), settings=CASES)

@@ -274,12 +274,13 @@ def test_an_empty_restoration_sends_nothing(emulator: Emulator, client: Client, 
     assert (report.ok, report.requested, emulator.requests) == (True, 0, [])
 
 
-@pytest.mark.clarifai_emulator(requests_per_second=40)
 def test_a_restoration_keeps_to_the_quota(emulator: Emulator, tmp_path: Path) -> None:
     path = backup_of(many(30), tmp_path / "backup")
-    with emulator.client(batch_size=1) as client:
+    with emulator.client(batch_size=1, requests_per_second=40) as client:
         report = client.restore_annotations(path)
-    assert (report.restored, report.requests, report.throttled) == (30, 60, 0)
+    assert (report.restored, report.requests) == (30, 60)
+    # The last twenty leave in the second window. When they arrive depends on how busy the machine is.
+    assert report.elapsed >= 1
 
 
 FAULTS = {

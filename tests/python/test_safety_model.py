@@ -335,6 +335,7 @@ def calls() -> Iterator[ChildCalls]:
 
 
 @pytest.mark.slow
+@pytest.mark.hypothesis
 def test_whatever_happens_nothing_is_lost_that_was_to_be_saved(calls: ChildCalls) -> None:
     # A factory is as good as a class.
     run_state_machine_as_test(random_cases.seeded(lambda: Safety(calls)), settings=CASES)  # type: ignore[arg-type]

@@ -163,24 +163,50 @@ def test_ctrl_c_ends_a_blocked_call(service: OfficialService) -> None:
 
 
 BLOCKED_MANY = f"""
-import sys
+import signal, sys, threading
 from clarifai_annotations import Client
+
+interrupted = threading.Event()
+def interrupt(*frame):
+    interrupted.set()
+    signal.default_int_handler(*frame)
+signal.signal(signal.SIGINT, interrupt)
+
+noticed = threading.Event()
+def told(progress):
+    # The call has been told to end before it tells how far it is.
+    if interrupted.is_set() and not progress.finished:
+        noticed.set()
+
+def tell():
+    noticed.wait()
+    print("interrupted", flush=True)
+# This thread runs when the callback is over, not in the middle of it: a second Ctrl-C would be raised there.
+sys.setswitchinterval(1000)
+threading.Thread(target=tell, daemon=True).start()
+
 client = Client(user_id="me", app_id="cats", pat="{KEY}", base_url=sys.argv[1], batch_size=1, max_in_flight=1)
 try:
-    client.delete_annotations(["p", "q"], ["a", "b"])
+    client.delete_annotations(["p", "q"], ["a", "b"], progress=told)
 except KeyboardInterrupt as interrupt:
     print(interrupt.report.deleted, interrupt.report.unknown, interrupt.report.unsent)
 """
 
 
+def interrupt(process: subprocess.Popen[str]) -> None:
+    """Send Ctrl-C to a process that runs `BLOCKED_MANY`, and wait until its call knows."""
+    process.send_signal(signal.SIGINT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "interrupted\n"
+
+
 @needs_signals
 def test_ctrl_c_awaits_the_answers_on_their_way_and_brings_the_report(service: OfficialService) -> None:
-    interrupted = threading.Event()
-    service.on_delete = when_released(interrupted)
+    released = threading.Event()
+    service.on_delete = when_released(released)
     with running(BLOCKED_MANY, service) as process:
-        process.send_signal(signal.SIGINT)
-        # The signal is noticed while the answer is on its way: a second one would have to be sent to stop that.
-        threading.Timer(0.5, interrupted.set).start()
+        interrupt(process)
+        released.set()
         output, _ = process.communicate(timeout=30)
     assert output == "1 0 1\n"
     assert len(service.calls) == 1
@@ -194,8 +220,8 @@ def test_a_second_ctrl_c_does_not_wait_for_answers(service: OfficialService) -> 
         "    print(hasattr(interrupt, 'report'))",
     )
     with running(program, service) as process:
+        interrupt(process)
         process.send_signal(signal.SIGINT)
-        threading.Timer(0.5, process.send_signal, [signal.SIGINT]).start()
         output, _ = process.communicate(timeout=30)
     assert output == "False\n"
 
