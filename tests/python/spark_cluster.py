@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 from unittest.mock import patch
 
+from parent_death import end_with_parent
+
 WORKERS, CORES_OF_A_WORKER = 2, 4
 
 JVM = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -183,7 +185,14 @@ def _started(
     folder.mkdir(parents=True)
     log = stack.enter_context((folder / "log").open("w+", encoding="utf-8"))
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        text=True,
+        # A worker that is left alone starts its executors again and again.
+        preexec_fn=end_with_parent(),
     )
     stack.callback(_stop, process)
     return process, stack.enter_context((folder / "log").open(encoding="utf-8"))

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from clarifai_annotations import Client, ThrottledError
+from parent_death import end_with_parent
 from test_cli import COMMAND, run
 
 SEED = [
@@ -34,7 +35,9 @@ def seed_file(tmp_path: Path) -> Path:
 def served(*options: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
     """A server process, and the lines that it begins with."""
     command = [COMMAND, "serve", "--port", "0", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=end_with_parent()
+    ) as process:
         assert process.stdout is not None
         try:
             lines = []
