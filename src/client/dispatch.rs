@@ -2,7 +2,7 @@
 //! targets → batches → turn → (list → backup → turn →) request in flight → answer → outcomes → report.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     iter,
     sync::{Arc, MutexGuard},
 };
@@ -249,6 +249,7 @@ impl Run<'_> {
     pub async fn send(&self, ids: &[u32], turn: Turn) -> Result<(), Setback> {
         let attempt = |turn| async move {
             self.call.about_to_send(ids).await?;
+            let doubtful = self.doubtful(ids);
             let ids = self.call.sends(ids);
             if ids.is_empty() {
                 return Err(Setback::Stopped);
@@ -261,7 +262,10 @@ impl Run<'_> {
             };
             match &result {
                 Ok(()) => self.call.deleted(&ids),
-                Err(error) if Verdict::on(error) == Verdict::TurnedAway => self.turned_away(&ids, error),
+                Err(error) if Verdict::on(error) == Verdict::TurnedAway => {
+                    let ids: Vec<_> = ids.into_iter().filter(|id| !doubtful.contains(id)).collect();
+                    self.turned_away(&ids, error);
+                }
                 Err(_) => {}
             }
             Ok(result?)
@@ -298,6 +302,12 @@ impl Run<'_> {
             turn = self.turn().await?;
             self.ledger().requests.retries += 1;
         }
+    }
+
+    /// What became of these is not known: a request that carried them before may have been carried out.
+    fn doubtful(&self, ids: &[u32]) -> HashSet<u32> {
+        let ledger = self.ledger();
+        ids.iter().copied().filter(|&id| ledger.outcome(id) == Outcome::Unknown).collect()
     }
 
     /// Nothing was done with these, whatever comes next.

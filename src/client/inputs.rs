@@ -198,7 +198,8 @@ fn settle_by_pairs(run: &Run<'_>, inputs: &[u32], part: &Call) {
     for (input, pairs) in by_input {
         let ledger = part.ledger();
         let with = |outcome: Outcome| pairs.iter().copied().find(|&pair| ledger.outcome(pair) == outcome);
-        let any_gone = with(Outcome::Deleted).is_some();
+        // Each was there when it was listed. One that is absent now went with a batch that was refused.
+        let any_gone = with(Outcome::Deleted).or(with(Outcome::Absent)).is_some();
         let (outcome, pair) = match (with(Outcome::Unknown), with(Outcome::Failed), with(Outcome::Unsent)) {
             (Some(pair), ..) => (Outcome::Unknown, pair),
             (_, Some(pair), _) => (Outcome::Failed, pair),

@@ -35,6 +35,8 @@ struct Part {
     doubt: bool,
     /// A request that carried it failed for a reason that tells nothing, perhaps after it was carried out.
     suspect: bool,
+    /// A request that carried it was answered with a failure since a list last showed it: some of it may be done.
+    unseen: bool,
     looked_at: LookedAt,
     /// How often it went unanswered.
     unanswered: u32,
@@ -81,6 +83,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
             Verdict::Refused => {}
         }
 
+        part.unseen = true;
         part.suspect |= part.is_vague();
 
         let carried = part.ids.len();
@@ -145,7 +148,7 @@ async fn sift(run: &Run<'_>, part: &mut Part) -> bool {
     // Should the run be stopped before it is sent again, this stands.
     run.call.settle(&open, part.outcome_if_open(part.looks), Some(&part.error));
     part.looks += 1;
-    part.looked_at = LookedAt::SinceItsLastRequest;
+    (part.unseen, part.looked_at) = (false, LookedAt::SinceItsLastRequest);
     part.ids = open;
     !part.ids.is_empty()
 }
@@ -248,8 +251,8 @@ fn undecided(run: &Run<'_>, part: &Part, setback: Setback) {
 /// No later request can help this part, nor, if hopeless, any other.
 fn give_up(run: &Run<'_>, part: &Part, verdict: Verdict) {
     let outcome = match &*part.error {
+        _ if part.unseen => Outcome::Unknown,
         Error::Transport { .. } | Error::Closed if !part.doubt => Outcome::Unsent,
-        _ if part.doubt && part.looked_at == LookedAt::Never => Outcome::Unknown,
         _ => Outcome::Failed,
     };
     run.call.settle(&part.ids, outcome, Some(&part.error));
@@ -267,6 +270,7 @@ impl Part {
             deletes: !run.wants_it_there(),
             doubt: false,
             suspect: false,
+            unseen: false,
             looked_at: LookedAt::Never,
             unanswered: 0,
             looks: 0,
