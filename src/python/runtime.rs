@@ -32,10 +32,6 @@ use crate::process::PerProcess;
 /// to the next when it makes many, and short beside anything that a connection waits for.
 const IDLE: Duration = Duration::from_millis(20);
 
-/// After a caller has driven, what came from the network in so short a time need not be read first: a program that makes
-/// one call after the other saves a system call a call.
-const JUST_NOW: Duration = Duration::from_micros(100);
-
 /// The stack that a thread must have left to drive the network: some 100 KB are used, and more in a build for
 /// development. Python's threads have 8 MB on Linux, but 128 KB with musl, and as little as `threading.stack_size` says.
 const STACK: usize = 512 * 1024;
@@ -86,9 +82,8 @@ struct State {
     driver: Option<Driver>,
     /// Calls that another thread has to drive.
     dependents: usize,
-    /// How often a caller has driven, and when the last one ended.
+    /// How often a caller has driven.
     caller_turns: u64,
-    caller_ended: Instant,
 }
 
 #[derive(PartialEq, Eq)]
@@ -102,12 +97,7 @@ impl Runtime {
         let tokio = runtime::Builder::new_current_thread().enable_all().build();
         let shared = Arc::new(Shared {
             tokio: tokio.unwrap_or_else(|error| panic!("the system gives no runtime: {error}")),
-            state: Mutex::new(State {
-                driver: None,
-                dependents: 0,
-                caller_turns: 0,
-                caller_ended: Instant::now(),
-            }),
+            state: Mutex::new(State { driver: None, dependents: 0, caller_turns: 0 }),
             work_added: Condvar::new(),
             released: Notify::new(),
         });
@@ -164,7 +154,7 @@ impl Shared {
             state.driver = Some(Driver::Caller);
             state.caller_turns += 1;
             IS_DRIVING_CALLER.set(true);
-            CallerTurn { shared: Arc::clone(self), was_undriven: state.caller_ended.elapsed() > JUST_NOW }
+            CallerTurn(Arc::clone(self))
         })
     }
 
@@ -204,24 +194,20 @@ impl Shared {
 }
 
 /// A caller's thread drives. When it ends, our thread takes over if a call waits.
-struct CallerTurn {
-    shared: Arc<Shared>,
-    /// Nobody drove before.
-    was_undriven: bool,
-}
+struct CallerTurn(Arc<Shared>);
 
 impl CallerTurn {
     /// Starts a task and drives it, for `limit` at most. Then another thread has to. Not inlined: a thread with a small
     /// stack has no room for what this takes, and comes by on its way to a wait.
     #[inline(never)]
     fn drive<T: Send + 'static>(self, work: Work<T>, limit: Duration) -> Waited<T> {
-        let waited = self.shared.tokio.block_on(async {
-            let mut task = task::spawn(after_reading(work, self.was_undriven));
+        let waited = self.0.tokio.block_on(async {
+            let mut task = task::spawn(after_reading(work, true));
             time::timeout(limit, &mut task).await.map_err(|_| task)
         });
         match waited {
             Ok(done) => Waited::Done(done),
-            Err(task) => Waited::Running(Task { task, _dependent: self.shared.add_dependent(true) }),
+            Err(task) => Waited::Running(Task { task, _dependent: self.0.add_dependent(true) }),
         }
     }
 }
@@ -229,11 +215,10 @@ impl CallerTurn {
 impl Drop for CallerTurn {
     fn drop(&mut self) {
         IS_DRIVING_CALLER.set(false);
-        let mut state = self.shared.lock();
+        let mut state = self.0.lock();
         state.driver = None;
-        state.caller_ended = Instant::now();
         if state.dependents > 0 {
-            self.shared.work_added.notify_one();
+            self.0.work_added.notify_one();
         }
     }
 }
