@@ -38,6 +38,10 @@ impl Log for PythonLogger {
     }
 
     fn log(&self, record: &Record<'_>) {
+        // Other crates log too, and often: for a line of theirs no thread may be started.
+        if !self.enabled(record.metadata()) {
+            return;
+        }
         let Some(_inside) = Inside::enter() else { return };
         if !is_driving_caller() {
             return self.0.log(record);
