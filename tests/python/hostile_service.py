@@ -275,6 +275,8 @@ class HostileService:
     age: int = 0
     """Counts what it was told: an answer that still goes on from before is broken off."""
     _wires: tuple[socket.socket, socket.socket] = field(default_factory=socket.socketpair)
+    _has_heard: threading.Event = field(default_factory=threading.Event)
+    """Set when it has broken off what was under way before it was told something new."""
 
     @property
     def wakeup(self) -> socket.socket:
@@ -294,11 +296,16 @@ class HostileService:
         on_list: Answer = everything_is_there,
         on_recovery: Greeting | None = None,
     ) -> None:
-        """From here on it does this. What is under way is broken off; `on_recovery` meets every connection."""
+        """From here on it does this. What is under way is broken off; `on_recovery` meets every connection.
+
+        Returns when that is done: a connection that it closes is closed before the next call.
+        """
         self.on_connect, self.on_delete, self.on_list = on_connect, on_delete, on_list
         self.on_recovery = on_recovery
+        self._has_heard.clear()
         self.age += 1
         self._wires[0].send(b"!")
+        assert self._has_heard.wait(30)
 
     def stop(self) -> None:
         """Break off what is under way, and end."""
@@ -315,6 +322,7 @@ class HostileService:
                     break
                 for peer in list(connections) if self.on_recovery else []:
                     self._attend(connections, peer, self.on_recovery or greet)
+                self._has_heard.set()
             if listener in ready:
                 peer, _ = listener.accept()
                 peer.setblocking(False)
