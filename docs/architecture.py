@@ -87,6 +87,7 @@ LAYERS = (
     Layer(
         "outcomes, plans, settings",
         (
+            Part("files/", "Rust", ("src/files/",)),
             Part("report.rs", "Rust", ("src/report.rs",)),
             Part("plan.rs", "Rust", ("src/plan.rs",)),
             Part("config.rs", "Rust", ("src/config.rs",)),
@@ -112,6 +113,8 @@ ONLY = {
     "pyo3_log": {"src/python/"},
     "rusqlite": {"journal.rs"},
     "parquet": {"src/backup/", "columns.rs"},
+    "rustix": {"files/"},
+    "zstd": {"files/"},
     "axum": {"src/emulator/"},
     "prost_reflect": {"src/emulator/"},
     "rich": {"cli/"},

@@ -5,6 +5,7 @@
 //! | [`wire`] | the service's messages and status codes | anything else here |
 //! | [`ids`] | ID columns and what they name, validated | anything else here |
 //! | [`process`] | what belongs to one process, after a fork too | anything else here |
+//! | [`files`] | files that must not be lost: locks, logs, replacing by rename | anything else here but `process` |
 //! | [`report`], [`error`] | outcomes of IDs, failures of requests | anything but each other |
 //! | [`plan`] | what a deletion would do, as a table | the client |
 //! | [`columns`] | columns out of Parquet files | anything else here |
@@ -21,6 +22,7 @@ pub mod columns;
 pub mod config;
 pub mod emulator;
 pub mod error;
+pub mod files;
 pub mod ids;
 pub mod journal;
 pub mod plan;

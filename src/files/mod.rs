@@ -1,0 +1,180 @@
+//! Files that must not be lost: opened, locked, replaced and removed so that nothing of anybody else's is touched.
+//!
+//! A path is made absolute and its links are followed once, by [`target`]. From then on every step names that path, and
+//! checks that it still means the same file.
+
+mod lock;
+mod log;
+
+use std::{
+    ffi::OsString,
+    fs::{self, File, Metadata, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+};
+
+pub use lock::{FileLock, LockError};
+pub use log::{LogReader, LogWriter};
+
+/// The file that a path means: absolute, with all links followed. It need not exist. Blocks.
+///
+/// # Errors
+/// The path is empty, its folder does not exist, or links form a circle.
+pub fn target(path: &Path) -> io::Result<PathBuf> {
+    /// As many links as Linux follows.
+    const MAX_LINKS: usize = 40;
+    let mut path = std::path::absolute(path)?;
+    for _ in 0..MAX_LINKS {
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+        };
+        let folder = fs::canonicalize(folder)?;
+        let resolved = folder.join(name);
+        match fs::read_link(&resolved) {
+            // Relative links begin at the folder of the link.
+            Ok(link) => path = folder.join(link),
+            Err(_) => return Ok(resolved),
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "its symbolic links form a circle"))
+}
+
+/// A path beside another: `name` with a suffix.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.file_name().unwrap_or_default().into();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// Opens a plain file. Anything else is refused at once: a named pipe would block, a device would never end. Blocks.
+///
+/// # Errors
+/// The file cannot be opened, or is no plain file.
+pub fn open_plain(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        // Who opens a named pipe waits for somebody at its other end, unless told not to.
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32).mode(0o600);
+    }
+    let file = options.open(path).map_err(|error| if path.is_dir() { is_folder() } else { error })?;
+    check_plain(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn is_folder() -> io::Error {
+    io::Error::new(io::ErrorKind::IsADirectory, "it is a folder: name a file")
+}
+
+fn check_plain(metadata: &Metadata) -> io::Result<()> {
+    if metadata.is_dir() {
+        return Err(is_folder());
+    }
+    let other = || io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe or a device: name a plain file");
+    metadata.is_file().then_some(()).ok_or_else(other)
+}
+
+/// Makes a file that only its owner may read. Blocks.
+///
+/// # Errors
+/// Something has that name, or the file cannot be made.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    open_plain(path, OpenOptions::new().read(true).write(true).create_new(true))
+}
+
+/// Whether a path means this open file. Blocks.
+///
+/// # Errors
+/// The file system does not answer.
+pub fn is_same(file: &File, path: &Path) -> io::Result<bool> {
+    let named = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        other => other?,
+    };
+    let open = file.metadata()?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+    }
+    // Elsewhere an open file cannot be replaced or removed by others.
+    #[cfg(not(unix))]
+    Ok(named.is_file() == open.is_file())
+}
+
+/// Removes a path if it still means this open file. Blocks.
+pub fn remove_own(file: &File, path: &Path) {
+    if is_same(file, path).unwrap_or(false) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Puts a complete file in the place of another, which may exist. A power cut leaves the one or the other. Blocks.
+///
+/// # Errors
+/// The file cannot be synced or renamed; then the other one is as it was.
+pub fn replace(file: &File, path: &Path, with: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    fs::rename(with, path)?;
+    sync_folder(path)
+}
+
+/// Syncs the folder of a path: only then a new name in it survives a power cut. Blocks.
+///
+/// # Errors
+/// The folder cannot be synced.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    // Windows has no such call; it keeps its folders by itself.
+    if cfg!(unix)
+        && let Some(folder) = path.parent()
+    {
+        match File::open(folder).and_then(|folder| folder.sync_all()) {
+            // Some network file systems refuse to sync a folder.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_also_where_their_target_does_not_exist() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(folder.path()).unwrap();
+        fs::create_dir(root.join("other")).unwrap();
+        symlink("other/kept", root.join("link")).unwrap();
+        symlink("../link", root.join("other/link")).unwrap();
+        assert_eq!(target(&root.join("other/../other/link")).unwrap(), root.join("other/kept"));
+        symlink("circle", root.join("circle")).unwrap();
+        assert!(target(&root.join("circle")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_named_pipe_or_a_device_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [&pipe, Path::new("/dev/zero"), folder.path()] {
+            let error = open_plain(path, OpenOptions::new().read(true).write(true)).unwrap_err();
+            assert!(error.to_string().contains("it is a"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_took_the_name_of_another_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let ours = create_private(&path).unwrap();
+        fs::rename(&path, folder.path().join("moved")).unwrap();
+        fs::write(&path, "somebody else's").unwrap();
+        remove_own(&ours, &path);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "somebody else's");
+    }
+}
