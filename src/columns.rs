@@ -20,8 +20,9 @@ use parquet::{
     schema::types::SchemaDescriptor,
 };
 
-/// Rows of one read.
-const ROWS: usize = 8192;
+/// The most rows of one read, and the most bytes, more or less.
+const MAX_ROWS: usize = 8192;
+const MAX_BYTES: usize = 4 << 20;
 
 /// Why columns cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -87,8 +88,10 @@ pub struct Columns {
     reader: SerializedFileReader<Prefix>,
     columns: Vec<usize>,
     next_group: usize,
+    end_group: usize,
     group: Vec<ColumnReaderImpl<ByteArrayType>>,
     left_in_group: usize,
+    rows_per_read: usize,
 }
 
 /// One row: the value of each column, `None` for a null.
@@ -124,7 +127,14 @@ impl Columns {
     ) -> Result<Self, ColumnsError> {
         let schema = reader.metadata().file_metadata().schema_descr();
         let columns = names.iter().map(|name| column(schema, name.as_ref())).collect::<Result<_, _>>()?;
-        Ok(Self { reader, columns, next_group: 0, group: Vec::new(), left_in_group: 0 })
+        let end_group = reader.num_row_groups();
+        let group = Vec::new();
+        Ok(Self { reader, columns, next_group: 0, end_group, group, left_in_group: 0, rows_per_read: 0 })
+    }
+
+    /// Only the rows of one row group.
+    pub fn of_group(self, number: usize) -> Self {
+        Self { next_group: number, end_group: number + 1, ..self }
     }
 
     /// All columns of the file, also those that are not read.
@@ -142,17 +152,21 @@ impl Columns {
 
     fn read_rows(&mut self) -> Result<Vec<Row>, ColumnsError> {
         while self.left_in_group == 0 {
-            if self.next_group == self.reader.num_row_groups() {
+            if self.next_group >= self.end_group {
                 return Ok(Vec::new());
             }
             let group = self.reader.get_row_group(self.next_group)?;
             self.next_group += 1;
             self.left_in_group = group.metadata().num_rows() as usize;
+            let sizes =
+                self.columns.iter().map(|&column| group.metadata().column(column).uncompressed_size());
+            let row_size = sizes.sum::<i64>().max(0) as usize / self.left_in_group.max(1);
+            self.rows_per_read = (MAX_BYTES / row_size.max(1)).clamp(1, MAX_ROWS);
             let readers = self.columns.iter().map(|&column| group.get_column_reader(column));
             let readers = readers.collect::<Result<Vec<ColumnReader>, _>>()?;
             self.group = readers.into_iter().map(get_typed_column_reader::<ByteArrayType>).collect();
         }
-        let count = self.left_in_group.min(ROWS);
+        let count = self.left_in_group.min(self.rows_per_read);
         let mut rows = vec![Row::with_capacity(self.columns.len()); count];
         for (reader, &column) in self.group.iter_mut().zip(&self.columns) {
             let schema = self.reader.metadata().file_metadata().schema_descr();

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 
 use clarifai_annotations::{
-    backup::Copies,
+    backup::{BackupReader, Copies},
     client::{Call, Client, Precautions},
     config::{Arguments, Limits, Settings},
     emulator::{Conduct, Emulator, Fault, FaultKind, MissingPair, MissingSingle, Options, Undocumented},
@@ -77,7 +77,7 @@ fn saved(backup: &Path) -> BTreeSet<Pair> {
     if !backup.exists() {
         return BTreeSet::new();
     }
-    let copies = Copies::find(backup, "me", "cats", None).unwrap();
+    let copies = Copies::find(BackupReader::open(backup).unwrap(), "me", "cats", None).unwrap();
     assert_eq!(copies.messages().unwrap().filter(Result::is_ok).count(), copies.targets.len());
     pairs_of(&copies.targets)
 }
@@ -315,7 +315,7 @@ proptest! {
         let precautions = Precautions {
             journal: Some(Place { path: folder.path().join("journal"), part: 0 }),
             backup: with_backup.then(|| folder.path().join("backup.parquet")),
-            max_deletions: None,
+            ..Precautions::default()
         };
         let there: BTreeSet<_> = there.into_iter().collect();
         let emulator = misbehaving_emulator_with(&there, conduct);

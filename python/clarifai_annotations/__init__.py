@@ -13,6 +13,7 @@ the same name on `Client`. `clarifai_annotations.emulator` is the service to tes
 
 from . import _interpreter as _interpreter
 from ._native import (
+    Backup,
     Client,
     DeleteReport,
     DeletionPlan,
@@ -29,6 +30,7 @@ from ._native import (
     delete_annotations_async,
     delete_input_annotations,
     delete_input_annotations_async,
+    open_backup,
     plan_deletion,
     plan_deletion_async,
     plan_input_deletion,
@@ -59,6 +61,7 @@ from .errors import (
 __all__ = [
     "ApiError",
     "AuthenticationError",
+    "Backup",
     "BackupError",
     "ClarifaiError",
     "Client",
@@ -90,6 +93,7 @@ __all__ = [
     "delete_annotations_async",
     "delete_input_annotations",
     "delete_input_annotations_async",
+    "open_backup",
     "plan_deletion",
     "plan_deletion_async",
     "plan_input_deletion",

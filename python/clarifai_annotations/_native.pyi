@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 __all__ = [
     "FILE_DESCRIPTOR_SET",
+    "Backup",
     "Client",
     "DeleteReport",
     "DeletionPlan",
@@ -29,6 +30,7 @@ __all__ = [
     "StoredAnnotation",
     "__version__",
     "annotation_from_json",
+    "complete_backup",
     "delete_annotation",
     "delete_annotation_async",
     "delete_annotations",
@@ -36,6 +38,7 @@ __all__ = [
     "delete_input_annotations",
     "delete_input_annotations_async",
     "live_tasks",
+    "open_backup",
     "parquet_rows",
     "plan_deletion",
     "plan_deletion_async",
@@ -492,6 +495,68 @@ def restore_annotations_async(
 
     Example:
         >>> report = await restore_annotations_async("doubtful.parquet")
+
+    """
+
+@final
+class Backup:
+    """A backup that can be read. See `open_backup`.
+
+    It exports all its rows as an Arrow stream: ``polars.DataFrame(backup)``, ``pyarrow.table(backup)``.
+    """
+
+    @property
+    def path(self) -> Path:
+        """Path of the Parquet file."""
+
+    def count_by_app(self) -> dict[tuple[str, str], int]:
+        """Count the rows of each app. Reads the whole backup.
+
+        Returns:
+            The number of rows by user ID and app ID. An annotation that was saved twice counts twice.
+
+        Raises:
+            BackupError: The backup is damaged.
+
+        """
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Export all rows as an Arrow stream, as they are in the files now.
+
+        Its columns: ``user_id``, ``app_id``, ``input_id``, ``annotation_id``, ``created_at``, ``status``,
+        ``input_level``, and ``annotation``, a serialized ``clarifai.api.Annotation``.
+        """
+
+def open_backup(path: _Path) -> Backup:
+    """Open a backup to read it.
+
+    A backup is a Parquet file, and any program that reads Parquet reads it. While a call with this backup
+    runs, or after a crash, a part of it is in logs beside the file (``PATH.1.log`` and so on): what this
+    function gives has the rows of both, up to the last sync.
+
+    Args:
+        path: Path of the file that ``backup=`` of a deletion names.
+
+    Returns:
+        The backup, which exports its rows as an Arrow stream.
+
+    Raises:
+        BackupError: The file cannot be read, or is no backup.
+
+    Example:
+        >>> import polars
+        >>> polars.DataFrame(open_backup("doubtful.parquet"))
+
+    """
+
+def complete_backup(path: _Path) -> None:
+    """Complete the Parquet file of a backup with what calls left in the logs beside it.
+
+    Args:
+        path: Path of the backup. Nothing happens where there are no logs.
+
+    Raises:
+        BackupError: The file cannot be written, or a call is writing it. What was saved stays in the logs.
 
     """
 

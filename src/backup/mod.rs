@@ -1,116 +1,76 @@
 //! The copy of what is deleted: a Parquet file, a row an annotation, with the annotation's bytes as the service served
 //! them. It knows nothing of the client.
 //!
-//! The file only ever grows. Each time something is saved, a row group and a new footer are appended, and the disk is
-//! asked to have them; the footer before stays where it is, dead, and no byte that counts is written over. So the file
-//! is whole at every moment but the one in which it grows; when that is cut off, what comes after the last whole footer
-//! does not count, neither for the reader nor for the next writer.
+//! While a call runs, what it saves goes to a log of its own beside the file, `PATH.1.log` or the next free number, and is
+//! synced before it is deleted. At the end of the call the logs are folded into the file: large row groups, which replace
+//! the file by a rename, or are appended to a large one. Only then the logs are removed. So at every moment, after a
+//! crash too, the file and the logs together hold everything that was synced; readers read both.
 
+mod fold;
+mod logs;
+mod parquet_file;
 mod reader;
 mod writer;
 
 use std::{
     fs::File,
-    io::{Read as _, Seek as _, SeekFrom},
+    io::{self, Read as _, Seek as _},
     path::Path,
+    sync::Arc,
 };
 
-use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
+use parquet_file::MAGIC;
+pub use reader::{BackupReader, Copies};
+pub use writer::{Backup, BackupOptions, fold_backup};
 
-pub use reader::{Copies, Messages};
-pub use writer::{Backup, UnderWay};
+#[cfg(test)]
+use crate::files;
+use crate::{error::Error, wire::Listed};
 
-use crate::{columns::guarded, error::Error};
-
-/// The columns of a backup. `annotation` is a serialized `clarifai.api.Annotation`.
-const SCHEMA: &str = "message clarifai_annotations_backup {
-    required binary user_id (STRING);
-    required binary app_id (STRING);
-    required binary input_id (STRING);
-    required binary annotation_id (STRING);
-    optional int64 created_at (TIMESTAMP(MICROS, true));
-    optional binary status (STRING);
-    required boolean input_level;
-    required binary annotation;
-}";
-
-const MAGIC: &[u8; 4] = b"PAR1";
-/// A footer ends with its length in four bytes, and the magic.
-const TAIL: u64 = 8;
+/// An annotation that was saved.
+#[derive(Debug, Clone)]
+pub struct BackupRow {
+    /// Owner of its app.
+    pub user_id: Arc<str>,
+    /// Its app.
+    pub app_id: Arc<str>,
+    /// The annotation.
+    pub listed: Listed,
+}
 
 fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::Backup { message: format!("backup {}: {why}", path.display()) }
 }
 
-/// The last whole footer of a Parquet file, and where it ends. `None` where there is none.
-fn last_footer(file: &mut File) -> std::io::Result<Option<(ParquetMetaData, u64)>> {
-    const BLOCK: u64 = 1 << 20;
-    let len = file.metadata()?.len();
-    let mut head = [0; 4];
-    file.seek(SeekFrom::Start(0))?;
-    if len < TAIL || file.read_exact(&mut head).is_err() || &head != MAGIC {
-        return Ok(None);
+/// Whether nothing is in a file, or no more than a part of what a backup begins with: until 2026-11-25 a backup began with
+/// a footer that names no rows, and its first writer was killed at that moment.
+fn is_to_be_begun(file: &mut File) -> io::Result<bool> {
+    let beginning = parquet_file::without_rows().map_err(io::Error::other)?;
+    if file.metadata()?.len() >= beginning.len() as u64 {
+        return Ok(false);
     }
-    let mut block_end = len;
-    while block_end > 4 {
-        let start = block_end.saturating_sub(BLOCK).max(4);
-        // Three bytes more: a magic may stand across the border.
-        let mut block = vec![0; ((block_end + 3).min(len) - start) as usize];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut block)?;
-        let places = block.windows(MAGIC.len()).enumerate().rev().filter(|(_, window)| window == MAGIC);
-        for (place, _) in places {
-            let end = start + (place + MAGIC.len()) as u64;
-            if let Some(footer) = footer_that_ends_at(file, end, len)? {
-                return Ok(Some((footer, end)));
-            }
-        }
-        block_end = start;
-    }
-    Ok(None)
-}
-
-fn footer_that_ends_at(file: &mut File, end: u64, len: u64) -> std::io::Result<Option<ParquetMetaData>> {
-    if end < 4 + TAIL {
-        return Ok(None);
-    }
-    let mut length = [0; 4];
-    file.seek(SeekFrom::Start(end - TAIL))?;
-    file.read_exact(&mut length)?;
-    let length = u64::from(u32::from_le_bytes(length));
-    if length == 0 || length > end - 4 - TAIL {
-        return Ok(None);
-    }
-    let start = end - TAIL - length;
-    let mut footer = vec![0; length as usize];
-    file.seek(SeekFrom::Start(start))?;
-    file.read_exact(&mut footer)?;
-    let footer = guarded(|| Ok(ParquetMetaDataReader::decode_metadata(&footer)?)).ok();
-    Ok(footer.filter(|footer| {
-        let columns = || footer.row_groups().iter().flat_map(|group| group.columns());
-        let first_of = |column: &ColumnChunkMetaData| {
-            column.dictionary_page_offset().unwrap_or(column.data_page_offset())
-        };
-        let last_of = |column: &ColumnChunkMetaData| first_of(column).checked_add(column.compressed_size());
-        let are_before = columns()
-            .all(|column| first_of(column) >= 4 && last_of(column).is_some_and(|last| last as u64 <= start));
-        // What an annotation carries may look like a footer too; but ours come right after their last row group.
-        let is_ours = columns().filter_map(last_of).max().unwrap_or(4) as u64 == start;
-        are_before && (is_ours || end == len)
-    }))
+    let mut found = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut found)?;
+    // Less than the magic may be anybody's.
+    Ok(found.is_empty() || (found.starts_with(MAGIC) && beginning.starts_with(&found)))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs::{self, OpenOptions},
+        path::PathBuf,
+        sync::atomic::AtomicBool,
+    };
 
     use bytes::Bytes;
     use proptest::prelude::*;
     use prost::Message as _;
     use tempfile::TempDir;
 
-    use super::*;
-    use crate::wire::{Listed, api::Annotation};
+    use super::{parquet_file::ParquetFile, *};
+    use crate::wire::api::Annotation;
 
     fn annotation(input_id: &str, id: &str, task_id: &str) -> Listed {
         let annotation = Annotation {
@@ -122,23 +82,24 @@ mod tests {
         Listed::parse(annotation.encode_to_vec().into()).unwrap()
     }
 
-    /// Saves annotations in calls of their own, each of which appends a row group. Tells how long the file is after each.
-    fn save(path: &Path, calls: &[Vec<Listed>]) -> Vec<u64> {
+    fn options(path: &Path) -> BackupOptions {
+        BackupOptions { path: path.into(), user_id: "me".into(), app_id: "cats".into(), ..Default::default() }
+    }
+
+    /// Saves each of these with a sync of its own.
+    fn save(options: &BackupOptions, syncs: &[Vec<Listed>]) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut lengths = Vec::new();
-        for annotations in calls {
-            runtime.block_on(async {
-                let backup = Backup::open(path, "me", "cats").unwrap();
+        runtime.block_on(async {
+            let backup = Backup::open(options).unwrap();
+            for annotations in syncs {
                 backup.save(annotations.clone()).await.unwrap();
-                backup.end().await;
-            });
-            lengths.push(fs::metadata(path).unwrap().len());
-        }
-        lengths
+            }
+            backup.end().await;
+        });
     }
 
     fn read(path: &Path) -> Vec<Bytes> {
-        let copies = Copies::find(path, "me", "cats", None).unwrap();
+        let copies = Copies::find(BackupReader::open(path).unwrap(), "me", "cats", None).unwrap();
         copies.messages().unwrap().collect::<Result<_, _>>().unwrap()
     }
 
@@ -146,32 +107,96 @@ mod tests {
         (0..count).map(|n| annotation(&format!("p{call}"), &format!("a{n}"), &"t".repeat(n))).collect()
     }
 
+    fn messages(syncs: &[Vec<Listed>]) -> Vec<Bytes> {
+        syncs.iter().flatten().map(|listed| listed.message.clone()).collect()
+    }
+
+    /// A file in the form that was written until 2026-11-25: a row group and a whole footer for each sync. Tells how long it was
+    /// after each.
+    fn write_first_form(path: &Path, syncs: &[Vec<Listed>]) -> Vec<u64> {
+        let mut file = ParquetFile::begin(files::create_private(path).unwrap()).unwrap();
+        file.finish().unwrap();
+        let sync = |annotations: &Vec<Listed>| {
+            for listed in annotations.iter().cloned() {
+                file.push(BackupRow { user_id: "me".into(), app_id: "cats".into(), listed }).unwrap();
+            }
+            file.finish().unwrap();
+            fs::metadata(path).unwrap().len()
+        };
+        syncs.iter().map(sync).collect()
+    }
+
+    fn names_in(folder: &TempDir) -> Vec<String> {
+        let entries = fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(24))]
 
         #[test]
-        fn a_backup_that_is_cut_off_anywhere_is_read_up_to_its_last_whole_row_group(
+        fn a_backup_whose_writer_died_at_any_byte_is_read_and_added_to_up_to_its_last_whole_sync(
+            counts in prop::collection::vec(1usize..20, 1..6), cut in 0.0..=1.0, garbage in any::<[u8; 3]>(),
+            has_file in any::<bool>(),
+        ) {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("backup.parquet");
+            let before = if has_file { vec![numbered(8, 3)] } else { Vec::new() };
+            save(&options(&path), &before);
+            let log = files::beside(&path, ".1.log");
+            let syncs: Vec<_> = counts.iter().enumerate().map(|(call, &count)| numbered(call, count)).collect();
+            let mut lengths = Vec::new();
+            for end in 1..=syncs.len() {
+                save(&BackupOptions { is_folded_later: true, ..options(&path) }, &syncs[..end]);
+                lengths.push(fs::metadata(&log).unwrap().len());
+                if end < syncs.len() {
+                    fs::remove_file(&log).unwrap();
+                }
+            }
+            let whole = fs::read(&log).unwrap();
+            // Something of ours stands in the log from its first eight bytes on.
+            let length = 8 + ((whole.len() - 8) as f64 * cut) as usize;
+            let torn = [&whole[..length], &garbage].concat();
+            fs::write(&log, &torn).unwrap();
+
+            let is_whole = |end: &&u64| torn.get(..**end as usize) == whole.get(..**end as usize);
+            let complete = lengths.iter().filter(is_whole).count();
+            let mut saved = messages(&before);
+            saved.extend(messages(&syncs[..complete]));
+            if has_file || complete > 0 {
+                prop_assert_eq!(read(&path), saved.clone());
+            }
+
+            // The next call goes on, and leaves one file.
+            let more = [numbered(9, 2)];
+            save(&options(&path), &more);
+            saved.extend(messages(&more));
+            prop_assert_eq!(read(&path), saved);
+            prop_assert_eq!(names_in(&folder), ["backup.parquet"]);
+        }
+
+        #[test]
+        fn a_backup_of_the_first_form_that_is_cut_off_anywhere_is_read_and_added_to(
             counts in prop::collection::vec(1usize..20, 1..6), cut in 0.0..1.0, garbage in any::<[u8; 3]>(),
         ) {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join("backup.parquet");
-            let calls: Vec<_> = counts.iter().enumerate().map(|(call, &count)| numbered(call, count)).collect();
-            let lengths = save(&path, &calls);
+            let syncs: Vec<_> = counts.iter().enumerate().map(|(call, &count)| numbered(call, count)).collect();
+            let lengths = write_first_form(&path, &syncs);
             let whole = fs::read(&path).unwrap();
             // From the end of the first row group on there is something to read.
             let length = lengths[0] + ((whole.len() as u64 - lengths[0]) as f64 * cut) as u64;
-            let torn = [&whole[..length as usize], &garbage].concat();
-            fs::write(&path, torn).unwrap();
-
+            fs::write(&path, [&whole[..length as usize], &garbage].concat()).unwrap();
             let complete = lengths.iter().filter(|&&end| end <= length).count();
-            let saved = calls.iter().take(complete).flatten().map(|listed| listed.message.clone());
-            prop_assert_eq!(read(&path), saved.clone().collect::<Vec<_>>());
+            let mut saved = messages(&syncs[..complete]);
+            prop_assert_eq!(read(&path), saved.clone());
 
-            // The next writer cuts the tail off and goes on.
-            let more = numbered(9, 2);
-            save(&path, std::slice::from_ref(&more));
-            let saved = saved.chain(more.iter().map(|listed| listed.message.clone()));
-            prop_assert_eq!(read(&path), saved.collect::<Vec<_>>());
+            let more = [numbered(9, 2)];
+            save(&options(&path), &more);
+            saved.extend(messages(&more));
+            prop_assert_eq!(read(&path), saved);
         }
     }
 
@@ -179,17 +204,21 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
         #[test]
-        fn a_damaged_backup_is_read_or_refused(damage in prop::collection::vec((0.0..1.0, any::<u8>()), 1..8)) {
+        fn a_damaged_backup_is_read_or_refused(
+            damage in prop::collection::vec((0.0..1.0, any::<u8>()), 1..8), of_log in any::<bool>(),
+        ) {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join("backup.parquet");
-            save(&path, &[numbered(0, 20), numbered(1, 5)]);
-            let mut bytes = fs::read(&path).unwrap();
+            save(&BackupOptions { is_folded_later: of_log, ..options(&path) }, &[numbered(0, 20), numbered(1, 5)]);
+            let damaged = if of_log { files::beside(&path, ".1.log") } else { path.clone() };
+            let mut bytes = fs::read(&damaged).unwrap();
             for (place, value) in damage {
                 let place = (bytes.len() as f64 * place) as usize;
                 bytes[place] = value;
             }
-            fs::write(&path, bytes).unwrap();
-            if let Ok(copies) = Copies::find(&path, "me", "cats", None)
+            fs::write(&damaged, bytes).unwrap();
+            if let Ok(reader) = BackupReader::open(&path)
+                && let Ok(copies) = Copies::find(reader, "me", "cats", None)
                 && let Ok(messages) = copies.messages()
             {
                 prop_assert!(messages.take_while(Result::is_ok).count() <= copies.targets.len());
@@ -203,22 +232,24 @@ mod tests {
         let path = folder.path().join("backup.parquet");
         let calls =
             [vec![annotation("p", "a", "old"), annotation("p", "b", "")], vec![annotation("p", "a", "new")]];
-        save(&path, &calls);
-        let copies = Copies::find(&path, "me", "cats", None).unwrap();
-        assert_eq!((copies.targets.len(), copies.superseded), (2, 1));
-        assert_eq!(read(&path), [calls[0][1].message.clone(), calls[1][0].message.clone()]);
+        save(&options(&path), &calls[..1]);
+        save(&BackupOptions { is_folded_later: true, ..options(&path) }, &calls[1..]);
+        for _ in ["in a log", "in the file"] {
+            let copies = Copies::find(BackupReader::open(&path).unwrap(), "me", "cats", None).unwrap();
+            assert_eq!((copies.targets.len(), copies.superseded), (2, 1));
+            assert_eq!(read(&path), [calls[0][1].message.clone(), calls[1][0].message.clone()]);
+            fold_backup(&path).unwrap();
+        }
     }
 
     #[test]
-    fn a_backup_that_was_cut_off_at_its_birth_is_begun_anew() {
+    fn a_backup_of_the_first_form_that_was_cut_off_at_its_birth_is_begun_anew() {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().join("backup.parquet");
-        let _begun = Backup::open(&path, "me", "cats").unwrap();
-        let beginning = fs::read(&path).unwrap();
-        for length in MAGIC.len()..beginning.len() {
+        let beginning = parquet_file::without_rows().unwrap();
+        for length in [0].into_iter().chain(MAGIC.len()..beginning.len()) {
             let path = folder.path().join(length.to_string());
             fs::write(&path, &beginning[..length]).unwrap();
-            save(&path, &[numbered(0, 1)]);
+            save(&options(&path), &[numbered(0, 1)]);
             assert_eq!(read(&path).len(), 1);
         }
     }
@@ -226,18 +257,92 @@ mod tests {
     #[test]
     fn a_backup_in_which_nothing_was_saved_is_not_there() {
         let folder = TempDir::new().unwrap();
-        let path = folder.path().join("backup.parquet");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async { Backup::open(&path, "me", "cats").unwrap().end().await });
-        assert!(!path.exists());
+        save(&options(&folder.path().join("backup.parquet")), &[]);
+        assert_eq!(names_in(&folder), [""; 0]);
     }
 
     #[test]
     fn a_backup_that_another_call_writes_is_refused() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("backup.parquet");
-        let _first = Backup::open(&path, "me", "cats").unwrap();
-        let Err(error) = Backup::open(&path, "me", "cats") else { panic!("it was opened twice") };
+        let first = Backup::open(&options(&path)).unwrap();
+        let Err(error) = Backup::open(&options(&path)) else { panic!("it was opened twice") };
         assert!(error.to_string().contains("is being written by another call"), "{error}");
+        drop(first);
+    }
+
+    #[test]
+    fn a_fold_that_is_cancelled_leaves_the_file_and_the_logs_as_they_were() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let syncs = [numbered(0, 3), numbered(1, 3)];
+        save(&options(&path), &syncs[..1]);
+        save(&BackupOptions { is_folded_later: true, ..options(&path) }, &syncs[1..]);
+        let target = files::target(&path).unwrap();
+        assert!(fold::fold(&target, &AtomicBool::new(true)).is_err());
+        assert_eq!(names_in(&folder), ["backup.parquet", "backup.parquet.1.log"]);
+        assert_eq!(read(&path), messages(&syncs));
+    }
+
+    /// A file so large that it is added to in place.
+    fn large(path: &Path) -> Vec<Listed> {
+        let mut random = fastrand::Rng::with_seed(0);
+        let mut heavy = |n: u32| {
+            let noise: String = (0..300_000).map(|_| random.alphanumeric()).collect();
+            annotation("heavy", &n.to_string(), &noise)
+        };
+        let mut count = 0;
+        let mut all = Vec::new();
+        while fs::metadata(path).map_or(0, |it| it.len()) < 9 << 20 {
+            let more: Vec<_> = (count..count + 50).map(&mut heavy).collect();
+            count += 50;
+            save(&options(path), std::slice::from_ref(&more));
+            all.extend(more);
+        }
+        all
+    }
+
+    #[test]
+    fn a_large_file_is_added_to_and_a_crash_meanwhile_loses_nothing() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let mut saved = messages(&[large(&path)]);
+        let identity = OpenOptions::new().read(true).open(&path).unwrap();
+        let more = [numbered(1, 3)];
+        save(&BackupOptions { is_folded_later: true, ..options(&path) }, &more);
+        // The crash leaves a part of what was being appended.
+        let mut torn = OpenOptions::new().append(true).open(&path).unwrap();
+        io::Write::write_all(&mut torn, b"a row group that was cut off").unwrap();
+        saved.extend(messages(&more));
+        assert!(read(&path) == saved);
+        fold_backup(&path).unwrap();
+        assert!(read(&path) == saved);
+        assert!(files::is_same(&identity, &path).unwrap());
+        assert_eq!(names_in(&folder), ["backup.parquet"]);
+    }
+
+    #[test]
+    fn a_file_that_took_the_place_of_the_backup_meanwhile_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let syncs = [numbered(0, 3)];
+        save(&BackupOptions { is_folded_later: true, ..options(&path) }, &syncs);
+        fs::write(&path, "somebody else's, and longer than the beginning of a backup ".repeat(20)).unwrap();
+        let error = fold_backup(&path).unwrap_err().to_string();
+        assert!(error.contains("something else was put in its place"), "{error}");
+        assert!(fs::read_to_string(&path).unwrap().starts_with("somebody else's"));
+        assert_eq!(names_in(&folder), ["backup.parquet", "backup.parquet.1.log"]);
+    }
+
+    #[test]
+    fn the_journals_of_all_calls_are_named() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        for name in ["one", "two", "one"] {
+            let journal = Some(PathBuf::from("/journals").join(name));
+            save(&BackupOptions { journal, ..options(&path) }, &[numbered(0, 1)]);
+        }
+        let reader = BackupReader::open(&path).unwrap();
+        assert_eq!(reader.journals(), [Path::new("/journals/one"), Path::new("/journals/two")]);
     }
 }

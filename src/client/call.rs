@@ -57,6 +57,8 @@ pub struct Call {
 pub struct Precautions {
     /// Where annotations are saved before they are deleted.
     pub backup: Option<PathBuf>,
+    /// Whether the backup's logs are left for [`fold_backup`](crate::backup::fold_backup), because more calls follow.
+    pub is_backup_folded_later: bool,
     /// Where outcomes are taken down, so that the call can go on after its process was ended.
     pub journal: Option<journal::Place>,
     /// The most annotations that the call may delete.
@@ -331,6 +333,24 @@ impl Call {
         time::timeout(GRACE, work).await.ok()
     }
 
+    /// Lets `work` that no outcome depends on go on as [`drive`](Self::drive) does, without stopping the call for it.
+    pub(super) async fn within_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let ended = self.reaches(State::Ended);
+        let over = async {
+            match self.timeout {
+                Some(timeout) => drop(time::timeout_at(self.started + timeout, ended).await),
+                None => ended.await,
+            }
+        };
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            () = over => {}
+        }
+        time::timeout(GRACE, work).await.ok()
+    }
+
     /// Waits until the call that carries this one has its answer.
     pub(super) async fn until_done(&self) {
         self.reaches(State::Done).await;
@@ -340,7 +360,7 @@ impl Call {
     pub(super) async fn until_ended(&self) {
         let ended = self.reaches(State::Ended);
         let Some(timeout) = self.timeout else { return ended.await };
-        if time::timeout(timeout, ended).await.is_err() {
+        if time::timeout_at(self.started + timeout, ended).await.is_err() {
             let message = format!("the call was not done within {} s (timeout)", timeout.as_secs_f64());
             self.end_by(Error::Deadline { message });
         }

@@ -35,7 +35,9 @@ use crate::{
 
 /// Deletes what a call names.
 pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
-    let backup = precautions::open(client, call).await?;
+    // Opening waits for a disk, which may be slow or gone: the call's timeout and its cancellation end that too.
+    let Some(opened) = call.drive(precautions::open(client, call)).await else { return Ok(call.close()) };
+    let backup = opened?;
     let run = Run { client, call, form: Form::Many, backup: backup.as_ref() };
     let work = async {
         match call.precautions().max_deletions {
@@ -47,10 +49,11 @@ pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
         }
     };
     let done = call.drive(work).await;
-    if let Some(backup) = &backup {
-        backup.end().await;
+    // What has come to its outcome keeps it, whether the files can be completed in time or not.
+    if let Some(backup) = backup {
+        call.within_time(backup.end()).await;
     }
-    call.end_journal().await;
+    call.within_time(call.end_journal()).await;
     done.unwrap_or(Ok(()))?;
     let report = call.close();
     log_summary(&report);
@@ -195,7 +198,6 @@ impl Run<'_> {
 
     /// Which of these pairs are there and, with a backup, saved: only they may be deleted. The others are settled.
     async fn look_and_save(&self, batch: Batch, turn: Turn) -> Vec<u32> {
-        let _under_way = self.backup.map(Backup::begin);
         let (mut there, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
         while let Some((ids, turn)) = parts.next(self).await {
             let listed = match lists::pairs(self, &ids, turn).await {

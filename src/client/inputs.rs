@@ -104,7 +104,6 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
 /// What is on the inputs of a batch: saved, if there is a backup. Inputs of which that cannot be found out are
 /// settled and left out.
 async fn survey(run: &Run<'_>, batch: Batch, turn: Turn) -> Vec<(Vec<u32>, Found)> {
-    let _under_way = run.backup.map(Backup::begin);
     let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
     while let Some((inputs, turn)) = parts.next(run).await {
         match all_pages(run, &inputs, turn).await {

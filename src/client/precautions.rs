@@ -4,7 +4,7 @@ use tokio::task;
 
 use super::{Client, call::Call};
 use crate::{
-    backup::Backup,
+    backup::{Backup, BackupOptions},
     error::Error,
     journal::{Heading, Journal},
 };
@@ -19,6 +19,7 @@ pub(super) async fn open(client: &Client, call: &Call) -> Result<Option<Backup>,
     {
         return Err(over_the_limit(&format!("the call names {} annotations", targets.len()), most));
     }
+    let journal = precautions.journal.as_ref().map(|place| place.path.clone());
     if let Some(place) = precautions.journal {
         let (targets, settings) = (targets.clone(), client.settings.clone());
         let journal = move || {
@@ -36,8 +37,14 @@ pub(super) async fn open(client: &Client, call: &Call) -> Result<Option<Backup>,
         call.keep_journal(journal, past);
     }
     let Some(path) = precautions.backup else { return Ok(None) };
-    let settings = client.settings.clone();
-    blocking(move || Backup::open(&path, &settings.user_id, &settings.app_id)).await.map(Some)
+    let options = BackupOptions {
+        path,
+        user_id: client.settings.user_id.clone(),
+        app_id: client.settings.app_id.clone(),
+        journal,
+        is_folded_later: precautions.is_backup_folded_later,
+    };
+    blocking(move || Backup::open(&options)).await.map(Some)
 }
 
 /// More would be deleted than the caller allows.

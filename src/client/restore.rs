@@ -15,7 +15,7 @@ use super::{
     quota::Turn,
 };
 use crate::{
-    backup::Copies,
+    backup::{BackupReader, Copies},
     error::Error,
     report::{Outcome, Report},
     wire::{SET_BY_SERVICE, without_fields},
@@ -35,8 +35,13 @@ pub(super) async fn run(
     input_ids: Option<HashSet<String>>,
 ) -> Result<(Report, usize), Error> {
     let settings = Arc::clone(&client.settings);
-    let find = move || Copies::find(&backup, &settings.user_id, &settings.app_id, input_ids.as_ref());
-    let copies = precautions::blocking(find).await?;
+    let find = move || {
+        let reader = BackupReader::open(&backup)?;
+        Copies::find(reader, &settings.user_id, &settings.app_id, input_ids.as_ref())
+    };
+    // Reading waits for a disk, which may be slow or gone: the call's timeout and its cancellation end that too.
+    let Some(copies) = call.drive(precautions::blocking(find)).await else { return Ok((call.close(), 0)) };
+    let copies = copies?;
     let superseded = copies.superseded;
     call.name(Arc::clone(&copies.targets));
     let limits = &client.settings.limits;

@@ -230,7 +230,7 @@ impl PyClient {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
-        backup: Option<PathBuf>,
+        backup: Option<BackupPath>,
         journal: Option<JournalPlace>,
         max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -258,7 +258,7 @@ impl PyClient {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
-        backup: Option<PathBuf>,
+        backup: Option<BackupPath>,
         journal: Option<JournalPlace>,
         max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -284,7 +284,7 @@ impl PyClient {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
-        backup: Option<PathBuf>,
+        backup: Option<BackupPath>,
         journal: Option<JournalPlace>,
         max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -309,7 +309,7 @@ impl PyClient {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
-        backup: Option<PathBuf>,
+        backup: Option<BackupPath>,
         journal: Option<JournalPlace>,
         max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -607,7 +607,7 @@ pub fn delete_annotations<'py>(
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
-    backup: Option<PathBuf>,
+    backup: Option<BackupPath>,
     journal: Option<JournalPlace>,
     max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
@@ -645,7 +645,7 @@ pub fn delete_annotations_async<'py>(
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
-    backup: Option<PathBuf>,
+    backup: Option<BackupPath>,
     journal: Option<JournalPlace>,
     max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
@@ -720,7 +720,7 @@ pub fn delete_input_annotations<'py>(
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
-    backup: Option<PathBuf>,
+    backup: Option<BackupPath>,
     journal: Option<JournalPlace>,
     max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
@@ -755,7 +755,7 @@ pub fn delete_input_annotations_async<'py>(
     on_failure: &str,
     progress: Option<&Bound<'py, PyAny>>,
     timeout: Option<f64>,
-    backup: Option<PathBuf>,
+    backup: Option<BackupPath>,
     journal: Option<JournalPlace>,
     max_deletions: Option<i64>,
     client: Option<&Bound<'py, PyClient>>,
@@ -814,9 +814,26 @@ pub enum JournalPlace {
     Part(PathBuf, u32),
 }
 
+/// The parameter `backup`: a path, or one and whether the call completes the file: the command line makes many calls with
+/// one backup, and has it completed after the last.
+#[derive(FromPyObject)]
+pub enum BackupPath {
+    Path(PathBuf),
+    OfSeveral(PathBuf, bool),
+}
+
+/// A path as it is now, whatever folder the program changes to.
+///
+/// # Errors
+/// A `ValueError` when it is empty.
+pub fn absolute(parameter: &str, path: PathBuf) -> PyResult<PathBuf> {
+    let refused = |error| PyValueError::new_err(format!("{parameter} is no path: {error}. Nothing was sent"));
+    std::path::absolute(path).map_err(refused)
+}
+
 /// The parameters `backup`, `journal` and `max_deletions`.
 pub fn precautions(
-    backup: Option<PathBuf>,
+    backup: Option<BackupPath>,
     journal: Option<JournalPlace>,
     max_deletions: Option<i64>,
 ) -> PyResult<Precautions> {
@@ -829,7 +846,17 @@ pub fn precautions(
             format!("max_deletions is {most}: give a number of annotations from 0, or None for no limit");
         usize::try_from(most).map_err(|_| PyValueError::new_err(format!("{text}. Nothing was sent")))
     });
-    Ok(Precautions { backup, journal, max_deletions: max_deletions.transpose()? })
+    let (backup, is_completed) = match backup {
+        None => (None, true),
+        Some(BackupPath::Path(path)) => (Some(absolute("backup", path)?), true),
+        Some(BackupPath::OfSeveral(path, is_completed)) => (Some(absolute("backup", path)?), is_completed),
+    };
+    Ok(Precautions {
+        backup,
+        is_backup_folded_later: !is_completed,
+        journal,
+        max_deletions: max_deletions.transpose()?,
+    })
 }
 
 /// The parameter `on_failure`: whether to raise.

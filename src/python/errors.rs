@@ -20,6 +20,11 @@ pub fn configuration_error(py: Python<'_>, error: &ConfigurationError) -> PyErr 
     exception(py, "ConfigurationError", error.to_string(), Ok(PyDict::new(py)))
 }
 
+/// The error of a function that has to do with files alone.
+pub fn file_error(py: Python<'_>, error: &Error) -> PyErr {
+    exception(py, class_of(error), error.to_string(), attributes(py, error))
+}
+
 /// `IdError`, which is a `TypeError` too where the type is wrong.
 pub fn id_error(py: Python<'_>, error: &IdError) -> PyErr {
     let class = if error.is_type_error() { "IdTypeError" } else { "IdError" };

@@ -18,6 +18,7 @@
 //! | `logging` | log lines → Python's `logging` |
 //! | `errors` | the core's errors → Python exceptions |
 
+mod backup;
 mod bridge;
 mod client;
 mod columns;
@@ -47,6 +48,8 @@ use crate::process;
 mod _native {
     use super::*;
 
+    #[pymodule_export]
+    use super::backup::{PyBackup, complete_backup, open_backup};
     #[pymodule_export]
     use super::bridge::Inbox;
     #[pymodule_export]

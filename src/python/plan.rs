@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -20,7 +19,9 @@ use pyo3::{
 };
 
 use super::{
-    client::{JournalPlace, Options, PyClient, client_or_shared, delete_many, precautions, timeout_of},
+    client::{
+        BackupPath, JournalPlace, Options, PyClient, client_or_shared, delete_many, precautions, timeout_of,
+    },
     columns, errors,
     progress::{Watcher, Work},
     sequence, table,
@@ -308,7 +309,7 @@ impl DeletionPlan {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
-        backup: Option<PathBuf>,
+        backup: Option<BackupPath>,
         journal: Option<JournalPlace>,
         max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {
@@ -330,7 +331,7 @@ impl DeletionPlan {
         on_failure: &str,
         progress: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
-        backup: Option<PathBuf>,
+        backup: Option<BackupPath>,
         journal: Option<JournalPlace>,
         max_deletions: Option<i64>,
     ) -> PyResult<Bound<'py, PyAny>> {

@@ -5,7 +5,7 @@ use std::{collections::HashSet, path::PathBuf, sync::Arc};
 use pyo3::prelude::*;
 
 use super::{
-    client::{PyClient, client_or_shared, raises, timeout_of},
+    client::{PyClient, absolute, client_or_shared, raises, timeout_of},
     columns, errors,
     progress::{Watcher, Work},
     report::RestoreReport,
@@ -105,6 +105,7 @@ pub fn restore<'py>(
     let input_ids: Option<HashSet<String>> =
         input_ids.map(|ids| (0..ids.len()).map(|index| ids.get(index).to_owned()).collect());
     let raises = raises(on_failure)?;
+    let backup = absolute("backup", backup)?;
     let call = Arc::new(Call::unread(timeout_of(timeout)?));
     let watcher = progress.map(|it| Watcher::new(it, &call, Work::Restoring)).transpose()?.flatten();
     let (client, under_way) = (client.clone(), Arc::clone(&call));

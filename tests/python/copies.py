@@ -1,8 +1,12 @@
-"""Annotations that are worth a backup, and what a backup holds of them: read by pyarrow, not by our own code."""
+"""Annotations that are worth a backup, and what a backup holds of them: read by pyarrow and zlib, not by our own code."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +85,17 @@ def rows(path: Path) -> list[dict[str, Any]]:
 
 
 def copies(path: Path) -> list[tuple[Pair, bytes]]:
-    """All that a backup holds up to its last whole footer, in its order: also when it was cut off."""
+    """All that a backup holds, in its order: in its file up to the last whole footer, and in its logs."""
+    return [*_in_file(path), *(row for log in logs(path) for row in _in_log(log))]
+
+
+def logs(path: Path) -> list[Path]:
+    """The logs of a backup, oldest first."""
+    found = [it for it in path.parent.iterdir() if re.fullmatch(re.escape(path.name) + r"\.\d+\.log", it.name)]
+    return sorted(found, key=lambda it: int(it.name.split(".")[-2]))
+
+
+def _in_file(path: Path) -> list[tuple[Pair, bytes]]:
     content = path.read_bytes() if path.exists() else b""
     end = len(content)
     while (magic := content.rfind(b"PAR1", 4, end)) > 0:
@@ -92,3 +106,22 @@ def copies(path: Path) -> list[tuple[Pair, bytes]]:
             continue
         return [((row["input_id"], row["annotation_id"]), row["annotation"]) for row in table.to_pylist()]
     return []
+
+
+def _in_log(path: Path) -> Iterator[tuple[Pair, bytes]]:
+    content = path.read_bytes()
+    assert content[:8] == b"CLAABAK2"[: len(content)]
+    compressed, at = b"", 8
+    while len(head := content[at : at + 8]) == 8:
+        length, checksum = struct.unpack("<II", head)
+        payload = content[at + 8 : at + 8 + length]
+        if len(payload) < length or zlib.crc32(payload) != checksum:
+            break
+        compressed, at = compressed + payload, at + 8 + length
+    stream = pa.CompressedInputStream(pa.BufferReader(compressed), "zstd")
+    with suppress(OSError):  # the stream goes on for as long as the call does
+        records = iter(lambda: stream.read(int.from_bytes(stream.read(4), "little")), None)
+        next(records)  # whose annotations these are
+        for record in records:
+            parsed = resources_pb2.Annotation.FromString(record)
+            yield (parsed.input_id, parsed.id), record

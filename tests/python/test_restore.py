@@ -432,7 +432,7 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
     "an empty file": (lambda path: path.write_text(""), "is no backup: it is no Parquet file"),
     "another Parquet file": (foreign, 'is no backup: there is no column "user_id"'),
     "a row without an ID": (without_an_id, "row 0 lacks an ID"),
-    "a row with an empty ID": (with_an_empty_id, "is an empty string"),
+    "a row with an empty ID": (with_an_empty_id, "row 0 says annotation \"a\" of input \"\", and holds annotation"),
     "annotations that are none": (with_numbers, 'column "annotation" is not of strings'),
     "damage": (with_nothing_inside, ""),
 }
@@ -455,18 +455,30 @@ def test_a_file_that_is_no_backup_is_refused_by_its_name_and_posts_nothing(
 
 
 def test_a_folder_is_no_backup(client: Client, tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="is no backup"):
+    with pytest.raises(BackupError, match="cannot be read: it is a folder: name a file"):
         client.restore_annotations(tmp_path)
 
 
-def test_a_copy_that_is_no_annotation_stops_the_run_with_a_report(
+def test_a_copy_that_is_no_annotation_is_refused_before_anything_is_sent(
     emulator: Emulator, client: Client, backup: Path
 ) -> None:
     pl.read_parquet(backup).with_columns(annotation=pl.lit(b"\xff\xff")).write_parquet(backup)
-    with pytest.raises(BackupError, match="something that is no annotation") as raised:
+    with pytest.raises(BackupError, match="row 0 holds something that is no annotation"):
         client.restore_annotations(backup)
-    assert isinstance(raised.value.report, RestoreReport)
-    assert (raised.value.report.unsent, posts(emulator)) == (3, [])
+    assert emulator.requests == []
+
+
+@pytest.mark.parametrize("column", ["input_id", "annotation_id"])
+def test_a_row_that_says_otherwise_than_its_annotation_is_refused_before_anything_is_sent(
+    column: str, emulator: Emulator, client: Client, backup: Path
+) -> None:
+    changed = pl.read_parquet(backup)
+    last = pl.int_range(pl.len()) == pl.len() - 1
+    changed.with_columns(pl.when(last).then(pl.lit("other")).otherwise(column).alias(column)).write_parquet(backup)
+    seen = len(emulator.requests)
+    with pytest.raises(BackupError, match='row 2 says annotation .*"other".*, and holds annotation .*Nothing was sent'):
+        client.restore_annotations(backup)
+    assert len(emulator.requests) == seen
 
 
 @functools.cache

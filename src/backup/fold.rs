@@ -1,0 +1,117 @@
+//! Folds the logs of a backup into its Parquet file. The rows stay in the logs until the file is safe on the disk.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    BackupRow, is_to_be_begun, logs,
+    parquet_file::{Footer, ParquetFile, last_footer},
+    reader::{log_rows, parquet_rows},
+};
+use crate::files;
+
+/// A larger file is not written anew for a few more rows, as long as no more than an eighth of it is dead.
+const LARGE: u64 = 8 << 20;
+/// When a file is written anew, row groups with fewer rows are merged.
+const FEW_ROWS: i64 = 32_768;
+const FEW_BYTES: i64 = 8 << 20;
+
+/// Why a fold did not come to its end. What was saved stays in the logs.
+pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Folds all logs of a backup. The caller holds its lock. Blocks.
+///
+/// # Errors
+/// A file cannot be read or written, or `is_cancelled` was set.
+pub(super) fn fold(backup: &Path, is_cancelled: &AtomicBool) -> Result<()> {
+    let logs = logs::find(backup)?;
+    if !logs.iter().any(|log| log_rows(log).next().is_some()) {
+        logs.iter().for_each(logs::Log::remove);
+        return Ok(());
+    }
+    let mut old = match files::open_plain(backup, OpenOptions::new().read(true).write(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        other => Some(other?),
+    };
+    let footer = match &mut old {
+        Some(file) => last_footer(file)?,
+        None => None,
+    };
+    let is_ours = match (&mut old, &footer) {
+        (_, Some(footer)) => footer.is_backup(),
+        (Some(file), None) => is_to_be_begun(file)?,
+        (None, None) => true,
+    };
+    if !is_ours {
+        return Err("something else was put in its place".into());
+    }
+    let push_logs = |file: &mut ParquetFile| -> Result<()> {
+        file.name_journals(logs.iter().map(|log| log.header.journal.clone()));
+        for row in logs.iter().flat_map(log_rows) {
+            check(is_cancelled)?;
+            file.push(row?)?;
+        }
+        file.finish()
+    };
+    match (old, footer) {
+        (Some(file), Some(footer)) if is_extended(&footer) => {
+            // A crash from here on leaves a tail that does not count, and the logs.
+            let mut file = ParquetFile::extend(file, &footer)?;
+            push_logs(&mut file)?;
+            file.file().sync_all()?;
+        }
+        (old, footer) => {
+            let partial = files::beside(backup, ".partial");
+            // A crash left it. Nobody else writes it while the lock is held.
+            let _ = fs::remove_file(&partial);
+            let mut file = ParquetFile::begin(files::create_private(&partial)?)?;
+            let write = || -> Result<()> {
+                if let (Some(mut old), Some(footer)) = (old, footer) {
+                    fs::set_permissions(&partial, old.metadata()?.permissions())?;
+                    copy(&mut old, &footer, &mut file, is_cancelled)?;
+                }
+                push_logs(&mut file)?;
+                Ok(files::replace(file.file(), backup, &partial)?)
+            };
+            let written = write();
+            if written.is_err() {
+                files::remove_own(file.file(), &partial);
+            }
+            written?;
+        }
+    }
+    logs.iter().for_each(logs::Log::remove);
+    Ok(())
+}
+
+/// Whether row groups are appended to a file, instead of writing it anew.
+fn is_extended(footer: &Footer) -> bool {
+    footer.end >= LARGE && footer.end - footer.live_bytes <= footer.live_bytes / 8
+}
+
+/// Copies the rows of a file, small row groups together.
+fn copy(old: &mut File, footer: &Footer, new: &mut ParquetFile, is_cancelled: &AtomicBool) -> Result<()> {
+    new.name_journals(footer.journals());
+    for (number, group) in footer.metadata.row_groups().iter().enumerate() {
+        check(is_cancelled)?;
+        let is_small = group.num_rows() < FEW_ROWS && group.compressed_size() < FEW_BYTES;
+        let rows: Option<Vec<BackupRow>> = match is_small {
+            // What another program changed, so that its columns disagree, is kept as it is.
+            true => parquet_rows(old, footer.end, Some(number)).and_then(Iterator::collect).ok(),
+            false => None,
+        };
+        match rows {
+            Some(rows) => rows.into_iter().try_for_each(|row| new.push(row))?,
+            None => new.copy_group(old, group)?,
+        }
+    }
+    Ok(())
+}
+
+fn check(is_cancelled: &AtomicBool) -> Result<()> {
+    if is_cancelled.load(Ordering::Relaxed) { Err("it was cancelled".into()) } else { Ok(()) }
+}
