@@ -56,7 +56,8 @@ async fn looked_up(client: &Client, call: &Call) -> Result<PlanBuilder, Arc<Erro
     if call.ledger().stopped_by().is_some() { Err(Arc::new(stopped_by(call))) } else { Ok(plan) }
 }
 
-fn stopped_by(call: &Call) -> Error {
+/// What stopped a call that has no outcomes.
+pub(super) fn stopped_by(call: &Call) -> Error {
     let cause = call.ledger().stopped_by().map(|cause| Error::clone(cause));
     cause.unwrap_or(Error::Ended { how: "abandoned".into() })
 }

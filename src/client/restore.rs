@@ -11,6 +11,7 @@ use super::{
     call::Call,
     dispatch::{Form, Run, departures, log_summary},
     lists::{self, Parts},
+    plan::stopped_by,
     precautions,
     quota::Turn,
 };
@@ -40,7 +41,7 @@ pub(super) async fn run(
         Copies::find(reader, &settings.user_id, &settings.app_id, input_ids.as_ref())
     };
     // Reading waits for a disk, which may be slow or gone: the call's timeout and its cancellation end that too.
-    let Some(copies) = call.drive(precautions::blocking(find)).await else { return Ok((call.close(), 0)) };
+    let Some(copies) = call.drive(precautions::blocking(find)).await else { return Err(stopped_by(call)) };
     let copies = copies?;
     let superseded = copies.superseded;
     call.name(Arc::clone(&copies.targets));
