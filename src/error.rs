@@ -48,6 +48,12 @@ pub enum Error {
         /// How many, and how many are allowed.
         message: String,
     },
+    /// A list was served and does not tell what it was asked for.
+    #[error("{message}")]
+    Listing {
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
     /// The client was closed before the call.
     #[error("this client is closed: make a new Client, or keep the calls inside its `with` block")]
     Closed,

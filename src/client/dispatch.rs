@@ -233,6 +233,8 @@ impl Run<'_> {
         let verdict = Verdict::on(error);
         let outcome = match verdict {
             _ if in_doubt => Outcome::Unknown,
+            // The service refused nothing.
+            _ if matches!(**error, Error::Listing { .. }) => Outcome::Unsent,
             Verdict::Refused => Outcome::Failed,
             _ => Outcome::Unsent,
         };

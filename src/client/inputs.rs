@@ -2,7 +2,7 @@
 //! goes that is not in it, and where there is a cap, so that nothing goes that was not counted.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     pin::{Pin, pin},
     sync::Arc,
 };
@@ -29,8 +29,6 @@ use crate::{
 struct Found {
     /// For each input of which anything was listed, the annotations that go: all but the input-level ones.
     annotations: HashMap<u32, Vec<String>>,
-    /// How many pages it took to list them.
-    pages: u32,
 }
 
 /// Lists a batch of inputs, saves what is on them, and deletes that.
@@ -43,35 +41,8 @@ pub(super) fn delete<'a>(
     Box::pin(async move {
         for (inputs, found) in survey(run, batch, turn).await {
             delete_found(run, &inputs, &found, None).await;
-            if found.pages > 1 {
-                delete_overlooked(run, &inputs, found).await;
-            }
         }
     })
-}
-
-/// Pages are counted from the first annotation that is there: while several are read, what others delete meanwhile
-/// moves something to a page that was read before. So these inputs are listed again, until nothing new is found.
-async fn delete_overlooked(run: &Run<'_>, inputs: &[u32], found: Found) {
-    let is_done = |id: &u32| run.ledger().outcome(*id) == Outcome::Deleted;
-    let of_each = |(input, ids): (u32, Vec<String>)| ids.into_iter().map(move |id| (input, id));
-    let mut seen: HashSet<(u32, String)> = found.annotations.into_iter().flat_map(of_each).collect();
-    let mut open: Vec<u32> = inputs.iter().copied().filter(is_done).collect();
-    while !open.is_empty()
-        && let Ok(turn) = run.turn().await
-    {
-        // If they cannot be listed, whether they are cleared is not known.
-        let surveyed = survey(run, Batch { ids: std::mem::take(&mut open), in_doubt: true }, turn).await;
-        for (input, mut annotations) in surveyed.into_iter().flat_map(|(_, found)| found.annotations) {
-            // Lists may be late, and still show what is deleted.
-            annotations.retain(|id| seen.insert((input, id.clone())));
-            if !annotations.is_empty() {
-                let overlooked = Found { annotations: HashMap::from([(input, annotations)]), pages: 1 };
-                delete_found(run, &[input], &overlooked, None).await;
-                open.extend(Some(input).filter(is_done));
-            }
-        }
-    }
 }
 
 /// Lists all inputs and, when no more than `most` annotations are on them, deletes these.
@@ -142,7 +113,6 @@ async fn all_pages(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Found, Setb
         }
         run.save(others).await?;
     }
-    found.pages = pages.read();
     Ok(found)
 }
 

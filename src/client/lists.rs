@@ -2,9 +2,12 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    hash::BuildHasher as _,
     iter::zip,
     sync::Arc,
 };
+
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::{
     dispatch::{Run, Setback},
@@ -19,44 +22,167 @@ use crate::{
 /// The most annotations on a page (Clarifai's documentation).
 const PER_PAGE: u32 = 1000;
 
-/// What is on some inputs, input-level annotations included: page by page, oldest first.
+/// A list is read so many times at most. One that shows something new each time is not going to be known.
+const MOST_READINGS: u32 = 10;
+
+/// So many full pages that show nothing new, beyond those that were read before, are a list that has no end.
+const MOST_REPEATED: usize = 10;
+
+/// So many different annotations in one list are one as well.
+const MOST_LISTED: usize = 20_000_000;
+
+/// What is on some inputs, input-level annotations included: page by page, each annotation once.
+///
+/// The service counts its pages from the first annotation that is there. So what others delete while several are read
+/// moves something to a page that was read before, and what they add shows something a second time. A list of several
+/// pages is therefore read again until nothing new appears: backward, in which deletions hide nothing, then forward,
+/// in which additions hide nothing, and so on. A list that fits on one page is told by that page.
 pub struct Pages<'a> {
-    ids: &'a [u32],
+    inputs: &'a [u32],
     turn: Option<Turn>,
-    read: u32,
-    is_last: bool,
+    seen: Seen,
+    reading: Reading,
+    is_done: bool,
+}
+
+/// One way through the pages of a list.
+struct Reading {
+    /// How many there were, with this one.
+    number: u32,
+    is_backward: bool,
+    /// How many annotations come before the next page.
+    offset: usize,
+    shows_something_new: bool,
+    /// Pages that were read and had nothing new on them.
+    repeated: usize,
 }
 
 impl<'a> Pages<'a> {
     /// The pages of these inputs, of which the first leaves in this turn.
-    pub fn new(ids: &'a [u32], turn: Turn) -> Self {
-        Self { ids, turn: Some(turn), read: 0, is_last: false }
+    pub fn new(inputs: &'a [u32], turn: Turn) -> Self {
+        let reading =
+            Reading { number: 1, is_backward: false, offset: 0, shows_something_new: false, repeated: 0 };
+        Self { inputs, turn: Some(turn), seen: Seen::default(), reading, is_done: false }
     }
 
-    /// The next page; none after the last.
+    /// What the next page has that none before it had; none after the last.
     pub async fn next(&mut self, run: &Run<'_>) -> Result<Option<Vec<Listed>>, Setback> {
-        if self.is_last {
-            return Ok(None);
+        while !self.is_done {
+            let mut page = self.read(run).await?;
+            let is_full = page.len() >= PER_PAGE as usize;
+            page.retain(|listed| self.seen.insert(&listed.annotation.input_id, &listed.annotation.id));
+            self.reading.shows_something_new |= !page.is_empty();
+            self.reading.repeated += usize::from(page.is_empty());
+            self.go_on(run, is_full)?;
+            if !page.is_empty() {
+                return Ok(Some(page));
+            }
         }
+        Ok(None)
+    }
+
+    async fn read(&mut self, run: &Run<'_>) -> Result<Vec<Listed>, Setback> {
         let turn = match self.turn.take() {
             Some(turn) => turn,
             None => run.turn().await?,
         };
-        self.read += 1;
-        let input_ids = self.ids.iter().map(|&id| run.call.targets().get(id as usize).input_id.into());
+        let input_ids = self.inputs.iter().map(|&id| run.call.targets().get(id as usize).input_id.into());
         let request = ListAnnotationsRequest {
             input_ids: input_ids.collect(),
             per_page: PER_PAGE,
-            ..page_request(run, self.read)
+            ..page_request(run, (self.reading.offset / PER_PAGE as usize + 1) as u32)
         };
-        let page = list(run, request, turn).await?;
-        self.is_last = page.len() < PER_PAGE as usize;
-        Ok(Some(page))
+        list(run, request, turn).await
     }
 
-    /// How many pages were read.
-    pub fn read(&self) -> u32 {
-        self.read
+    /// On to the page that comes after the one that was just read.
+    fn go_on(&mut self, run: &Run<'_>, is_full: bool) -> Result<(), Setback> {
+        let per_page = PER_PAGE as usize;
+        let Reading { is_backward, offset, repeated, .. } = self.reading;
+        let has_no_end = repeated > self.seen.len() / per_page + MOST_REPEATED;
+        if has_no_end || self.seen.len() > MOST_LISTED {
+            return Err(run
+                .client
+                .channel
+                .unreadable("the list of some inputs' annotations has no end")
+                .into());
+        }
+        match (is_backward, is_full) {
+            // One page with all that there is at one moment.
+            (_, false) if offset == 0 => self.is_done = true,
+            (false, true) => self.reading.offset += per_page,
+            (false, false) => self.read_again(offset - per_page)?,
+            (true, _) if offset > 0 => self.reading.offset -= per_page,
+            (true, _) => self.read_again(0)?,
+        }
+        Ok(())
+    }
+
+    /// The list was read from one end to the other. Unless that showed nothing new, it is read back again.
+    fn read_again(&mut self, offset: usize) -> Result<(), Setback> {
+        let Reading { number, is_backward, shows_something_new, .. } = self.reading;
+        if !shows_something_new {
+            self.is_done = true;
+            return Ok(());
+        }
+        if number == MOST_READINGS {
+            let message = format!(
+                "the list of these inputs' annotations changed each of the {MOST_READINGS} times that it was read, so what is on \
+                 them is not known: try again when others add less to them"
+            );
+            return Err(Error::Listing { message }.into());
+        }
+        self.reading = Reading {
+            number: number + 1,
+            is_backward: !is_backward,
+            offset,
+            shows_something_new: false,
+            repeated: 0,
+        };
+        Ok(())
+    }
+}
+
+/// Annotations that were listed, each once: their IDs one after the other in one text, for there may be millions.
+#[derive(Default)]
+struct Seen {
+    text: String,
+    inputs: HashMap<String, u32>,
+    /// For each the number of its input, and where its ID ends in `text`.
+    annotations: Vec<(u32, usize)>,
+    places: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Seen {
+    fn len(&self) -> usize {
+        self.annotations.len()
+    }
+
+    /// False when it was seen before.
+    fn insert(&mut self, input_id: &str, id: &str) -> bool {
+        let input = match self.inputs.get(input_id) {
+            Some(&input) => input,
+            None => {
+                let input = self.inputs.len() as u32;
+                self.inputs.insert(input_id.into(), input);
+                input
+            }
+        };
+        let Self { text, annotations, places, hasher, .. } = self;
+        let get = |place: u32| {
+            let start = place.checked_sub(1).map_or(0, |before| annotations[before as usize].1);
+            let (input, end) = annotations[place as usize];
+            (input, &text[start..end])
+        };
+        let hash = hasher.hash_one((input, id));
+        let entry =
+            places.entry(hash, |&place| get(place) == (input, id), |&place| hasher.hash_one(get(place)));
+        let Entry::Vacant(vacant) = entry else { return false };
+        vacant.insert(annotations.len() as u32);
+        text.push_str(id);
+        annotations.push((input, text.len()));
+        true
     }
 }
 
@@ -136,7 +262,7 @@ async fn list(run: &Run<'_>, request: ListAnnotationsRequest, turn: Turn) -> Res
 
 const OTHERS: &str = "a list named other annotations than it was asked for";
 
-/// Whether a list tells about what it was asked for. Where it names others, or one twice, what it does not name may
+/// Whether a list tells about what it was asked for. Where it names others, or a pair twice, what it does not name may
 /// be there all the same: only a page with room left that pairs the named IDs otherwise has told all it had to.
 fn is_of(request: &ListAnnotationsRequest, listed: &[Listed]) -> bool {
     let all: HashSet<_> =
@@ -148,5 +274,5 @@ fn is_of(request: &ListAnnotationsRequest, listed: &[Listed]) -> bool {
     let has_room = ids.is_empty() || all.len() < request.per_page as usize || all.is_subset(&asked);
     let is_named =
         |&(input_id, id): &(&str, &str)| input_ids.contains(input_id) && (ids.is_empty() || ids.contains(id));
-    all.len() == listed.len() && has_room && all.iter().all(is_named)
+    (ids.is_empty() || all.len() == listed.len()) && has_room && all.iter().all(is_named)
 }

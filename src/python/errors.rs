@@ -105,7 +105,7 @@ fn class_of(error: &Error) -> &'static str {
         Error::Backup { .. } => "BackupError",
         Error::Journal { .. } => "JournalError",
         Error::Limit { .. } => "DeletionLimitError",
-        Error::Closed | Error::Ended { .. } => "ClarifaiError",
+        Error::Listing { .. } | Error::Closed | Error::Ended { .. } => "ClarifaiError",
     }
 }
 
@@ -154,6 +154,7 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
         | Error::Backup { .. }
         | Error::Journal { .. }
         | Error::Limit { .. }
+        | Error::Listing { .. }
         | Error::Closed
         | Error::Ended { .. } => String::new(),
     }
