@@ -24,11 +24,13 @@ pub enum Action {
     Absent,
     /// It is there and would stay: an input-level annotation goes only with its input.
     Spare,
+    /// It would stay: the service lists it in another spelling alone, and an ID is never guessed.
+    Respelled,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 3] = [Self::Delete, Self::Absent, Self::Spare];
+    pub const ALL: [Self; 4] = [Self::Delete, Self::Absent, Self::Spare, Self::Respelled];
 
     /// The action's name, as it stands in the table.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Action {
             Self::Delete => "delete",
             Self::Absent => "absent",
             Self::Spare => "spared",
+            Self::Respelled => "respelled",
         }
     }
 }
@@ -102,27 +105,28 @@ impl PlanBuilder {
     /// What is there: it would go, or, when it is input-level, be spared.
     pub fn push_listed(&mut self, listed: &Listed) {
         let action = if listed.annotation.input_level { Action::Spare } else { Action::Delete };
-        self.push(action, &listed.annotation.input_id, Some(&listed.annotation.id));
-        self.creators.append_option(listed.creator());
-        self.statuses.append_option(listed.status());
-        self.created_at.append_option(listed.created_at());
-        self.made_by_model.append_value(listed.is_made_by_model());
+        self.push(action, &listed.annotation.input_id, Some(&listed.annotation.id), Some(listed));
     }
 
     /// What is not there; `None` for an input of which lists show nothing.
     pub fn push_absent(&mut self, input_id: &str, annotation_id: Option<&str>) {
-        self.push(Action::Absent, input_id, annotation_id);
-        self.creators.append_null();
-        self.statuses.append_null();
-        self.created_at.append_null();
-        self.made_by_model.append_null();
+        self.push(Action::Absent, input_id, annotation_id, None);
     }
 
-    fn push(&mut self, action: Action, input_id: &str, annotation_id: Option<&str>) {
+    /// What is there in another spelling alone, by the IDs that were asked for; and what is listed, for a pair.
+    pub fn push_respelled(&mut self, input_id: &str, annotation_id: Option<&str>, listed: Option<&Listed>) {
+        self.push(Action::Respelled, input_id, annotation_id, listed);
+    }
+
+    fn push(&mut self, action: Action, input_id: &str, annotation_id: Option<&str>, listed: Option<&Listed>) {
         self.counts[action as usize] += 1;
         self.actions.append_value(action.name());
         self.input_ids.append_value(input_id);
         self.annotation_ids.append_option(annotation_id);
+        self.creators.append_option(listed.and_then(Listed::creator));
+        self.statuses.append_option(listed.and_then(Listed::status));
+        self.created_at.append_option(listed.and_then(Listed::created_at));
+        self.made_by_model.append_option(listed.map(Listed::is_made_by_model));
     }
 
     /// How many would go, so far.

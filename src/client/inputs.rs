@@ -15,13 +15,13 @@ use super::{
     lists::{Pages, Parts},
     precautions::over_the_limit,
     quota::Turn,
+    spelling::respelled_input,
 };
 use crate::{
     backup::Backup,
     error::{Error, Kind},
     ids::{ColumnBuilder, IdError, Targets},
     report::Outcome,
-    wire::Listed,
 };
 
 /// What lists show of some inputs.
@@ -77,8 +77,8 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
 async fn survey(run: &Run<'_>, batch: Batch, turn: Turn) -> Vec<(Vec<u32>, Found)> {
     let _under_way = run.backup.map(Backup::begin);
     let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
-    while let Some((inputs, turn)) = parts.next(run).await {
-        match all_pages(run, &inputs, turn).await {
+    while let Some((mut inputs, turn)) = parts.next(run).await {
+        match all_pages(run, &mut inputs, turn, batch.in_doubt).await {
             Ok(found) => surveyed.push((inputs, found)),
             Err(setback) => match parts.failed(inputs, setback) {
                 // An input that is not there has nothing on it.
@@ -98,20 +98,30 @@ pub(super) fn is_no_input(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.kind() == Kind::NotFound && status.code == 30102)
 }
 
-async fn all_pages(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Found, Setback> {
-    let targets = run.call.targets();
-    let places: HashMap<_, _> = ids.iter().map(|&id| (targets.get(id as usize).input_id, id)).collect();
-    let (mut found, mut pages) = (Found::default(), Pages::new(ids, turn));
+/// What is on some inputs. Those that are listed in another spelling are settled and taken out of `inputs`.
+async fn all_pages(
+    run: &Run<'_>,
+    inputs: &mut Vec<u32>,
+    turn: Turn,
+    in_doubt: bool,
+) -> Result<Found, Setback> {
+    let listed = inputs.clone();
+    let (mut found, mut pages) = (Found::default(), Pages::new(&listed, turn));
     while let Some(page) = pages.next(run).await? {
-        let (own, others): (Vec<Listed>, Vec<Listed>) =
-            page.into_iter().partition(|listed| listed.annotation.input_level);
-        for (listed, goes) in own.iter().map(|it| (it, false)).chain(others.iter().map(|it| (it, true))) {
-            if let Some(&input) = places.get(listed.annotation.input_id.as_str()) {
-                let annotations = found.annotations.entry(input).or_default();
-                annotations.extend(goes.then(|| listed.annotation.id.clone()));
-            }
+        let (own, others): (Vec<_>, Vec<_>) =
+            page.into_iter().partition(|(_, listed)| listed.annotation.input_level);
+        for (input, _) in own {
+            found.annotations.entry(input).or_default();
         }
-        run.save(others).await?;
+        for (input, listed) in &others {
+            found.annotations.entry(*input).or_default().push(listed.annotation.id.clone());
+        }
+        run.save(others.into_iter().map(|(_, listed)| listed).collect()).await?;
+    }
+    for (input, spelling) in pages.respelled() {
+        let outcome = if in_doubt { Outcome::Unknown } else { Outcome::Failed };
+        run.call.settle(&[input], outcome, Some(&respelled_input(spelling)));
+        inputs.retain(|&id| id != input);
     }
     Ok(found)
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{HashMap, HashSet},
     hash::BuildHasher as _,
-    iter::zip,
     sync::Arc,
 };
 
@@ -13,6 +12,7 @@ use super::{
     dispatch::{Run, Setback},
     quota::Turn,
     retry::Verdict,
+    spelling::{self, folded},
 };
 use crate::{
     error::Error,
@@ -41,6 +41,10 @@ pub struct Pages<'a> {
     inputs: &'a [u32],
     turn: Option<Turn>,
     seen: Seen,
+    /// The inputs of which anything was listed.
+    shown: HashSet<u32>,
+    /// The inputs of which anything was listed in another spelling, and that.
+    respelled: HashMap<u32, String>,
     reading: Reading,
     is_done: bool,
 }
@@ -62,11 +66,20 @@ impl<'a> Pages<'a> {
     pub fn new(inputs: &'a [u32], turn: Turn) -> Self {
         let reading =
             Reading { number: 1, is_backward: false, offset: 0, shows_something_new: false, repeated: 0 };
-        Self { inputs, turn: Some(turn), seen: Seen::default(), reading, is_done: false }
+        Self {
+            inputs,
+            turn: Some(turn),
+            seen: Seen::default(),
+            shown: HashSet::new(),
+            respelled: HashMap::new(),
+            reading,
+            is_done: false,
+        }
     }
 
-    /// What the next page has that none before it had; none after the last.
-    pub async fn next(&mut self, run: &Run<'_>) -> Result<Option<Vec<Listed>>, Setback> {
+    /// What the next page has that none before it had, each with the place of its input among the targets; none after the
+    /// last.
+    pub async fn next(&mut self, run: &Run<'_>) -> Result<Option<Vec<(u32, Listed)>>, Setback> {
         while !self.is_done {
             let mut page = self.read(run).await?;
             let is_full = page.len() >= PER_PAGE as usize;
@@ -74,11 +87,42 @@ impl<'a> Pages<'a> {
             self.reading.shows_something_new |= !page.is_empty();
             self.reading.repeated += usize::from(page.is_empty());
             self.go_on(run, is_full)?;
+            let page = self.of_these(run, page)?;
             if !page.is_empty() {
                 return Ok(Some(page));
             }
         }
         Ok(None)
+    }
+
+    /// The inputs of which nothing was listed but in another spelling, and that.
+    pub fn respelled(&self) -> impl Iterator<Item = (u32, &str)> {
+        let respelled = self.respelled.iter().filter(|(input, _)| !self.shown.contains(input));
+        respelled.map(|(&input, spelling)| (input, spelling.as_str()))
+    }
+
+    /// What is on these inputs, each with its place among the targets. A list that names others tells nothing.
+    fn of_these(&mut self, run: &Run<'_>, page: Vec<Listed>) -> Result<Vec<(u32, Listed)>, Setback> {
+        let targets = run.call.targets();
+        let input_ids = || self.inputs.iter().map(|&id| (targets.get(id as usize).input_id, id));
+        let places: HashMap<_, _> = input_ids().collect();
+        let (mut own, mut others) = (Vec::with_capacity(page.len()), Vec::new());
+        for listed in page {
+            match places.get(listed.annotation.input_id.as_str()) {
+                Some(&input) => own.push((input, listed)),
+                None => others.push(listed.annotation.input_id),
+            }
+        }
+        if !others.is_empty() {
+            let folded_places: HashMap<_, _> =
+                input_ids().map(|(input_id, id)| (folded(input_id), id)).collect();
+            for input_id in others {
+                let input = folded_places.get(&folded(&input_id)).ok_or(Setback::Failed(names_others()))?;
+                self.respelled.insert(*input, input_id);
+            }
+        }
+        self.shown.extend(own.iter().map(|(input, _)| *input));
+        Ok(own)
     }
 
     async fn read(&mut self, run: &Run<'_>) -> Result<Vec<Listed>, Setback> {
@@ -186,25 +230,83 @@ impl Seen {
     }
 }
 
-/// Which of these pairs are there, by one list; each with its place among the targets.
-pub async fn pairs(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Vec<(u32, Listed)>, Setback> {
+/// What one list shows of some pairs, each by its place among the targets. What stands in none of the three is not there.
+#[derive(Default)]
+pub struct Pairs {
+    /// They are there.
+    pub there: Vec<(u32, Listed)>,
+    /// They are not, and another spelling of each is.
+    pub respelled: Vec<(u32, Listed)>,
+    /// The list tells nothing about them.
+    pub untold: Vec<u32>,
+}
+
+impl Pairs {
+    /// Of which it cannot be said whether they are there, each with the reason.
+    pub fn unclear(&self) -> impl Iterator<Item = (u32, Arc<Error>)> {
+        let respelled = self.respelled.iter().map(|(id, listed)| (*id, spelling::respelled(listed)));
+        let others = (!self.untold.is_empty()).then(names_others);
+        respelled.chain(self.untold.iter().filter_map(move |&id| Some((id, others.clone()?))))
+    }
+}
+
+/// Looks some pairs up, by one list.
+pub async fn pairs(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Pairs, Setback> {
     let targets = run.call.targets();
     let named = || ids.iter().map(|&id| (id, targets.get(id as usize)));
     let request = ListAnnotationsRequest {
         ids: named().filter_map(|(_, target)| target.annotation_id).map(Into::into).collect(),
         input_ids: named().map(|(_, target)| target.input_id.into()).collect(),
-        per_page: ids.len() as u32,
+        // There may be more than is named: whether a list pairs the IDs or takes any input with any ID is not documented.
+        per_page: PER_PAGE,
         ..page_request(run, 1)
     };
-    let places: HashMap<_, _> = named()
-        .map(|(id, target)| ((target.input_id, target.annotation_id.unwrap_or_default()), id))
-        .collect();
-    let listed = list(run, request, turn).await?.into_iter();
-    let placed = listed.filter_map(|listed| {
+    let listed = list(run, request, turn).await?;
+    let asked = named().map(|(id, target)| (id, target.input_id, target.annotation_id.unwrap_or_default()));
+    Ok(told(&asked.collect::<Vec<_>>(), listed, PER_PAGE as usize))
+}
+
+/// What a list tells of the pairs that it was asked for.
+///
+/// It has told all that it had to when there was room left on its page, and all that it names are pairs of the named
+/// IDs, in whatever spelling. Where it names others, or a pair twice, what it does not name may be there all the same.
+fn told(asked: &[(u32, &str, &str)], listed: Vec<Listed>, per_page: usize) -> Pairs {
+    let places: HashMap<_, _> =
+        asked.iter().map(|&(id, input_id, own_id)| ((input_id, own_id), id)).collect();
+    let count = listed.len();
+    let (mut there, mut others) = (HashMap::new(), Vec::new());
+    for listed in listed {
         let pair = (listed.annotation.input_id.as_str(), listed.annotation.id.as_str());
-        Some((*places.get(&pair)?, listed))
-    });
-    Ok(placed.collect())
+        match places.get(&pair) {
+            Some(&id) => drop(there.insert(id, listed)),
+            None => others.push(listed),
+        }
+    }
+    let mut pairs = Pairs::default();
+    let mut open: Vec<_> = asked.iter().filter(|(id, ..)| !there.contains_key(id)).collect();
+    let mut is_complete = count < per_page && there.len() + others.len() == count;
+    if !others.is_empty() && !open.is_empty() {
+        let names: [HashSet<String>; 2] = [
+            asked.iter().map(|(_, input_id, _)| folded(input_id)).collect(),
+            asked.iter().map(|(.., own_id)| folded(own_id)).collect(),
+        ];
+        let mut spellings = HashMap::new();
+        for listed in others {
+            let pair = (folded(&listed.annotation.input_id), folded(&listed.annotation.id));
+            is_complete &= names[0].contains(&pair.0) && names[1].contains(&pair.1);
+            spellings.insert(pair, listed);
+        }
+        open.retain(|(id, input_id, own_id)| {
+            let spelling = spellings.get(&(folded(input_id), folded(own_id)));
+            pairs.respelled.extend(spelling.map(|listed| (*id, listed.clone())));
+            spelling.is_none()
+        });
+    }
+    if !is_complete {
+        pairs.untold = open.into_iter().map(|(id, ..)| *id).collect();
+    }
+    pairs.there = asked.iter().filter_map(|(id, ..)| Some((*id, there.remove(id)?))).collect();
+    pairs
 }
 
 /// The parts in which a batch is listed: at first the whole; where the service refuses that, its halves, until what
@@ -254,25 +356,89 @@ fn page_request(run: &Run<'_>, page: u32) -> ListAnnotationsRequest {
 async fn list(run: &Run<'_>, request: ListAnnotationsRequest, turn: Turn) -> Result<Vec<Listed>, Setback> {
     let attempt = |turn| async {
         run.ledger().sent(&[]);
-        let listed = run.client.channel.list_annotations(turn, request.clone()).await?;
-        if is_of(&request, &listed) { Ok(listed) } else { Err(run.client.channel.unreadable(OTHERS).into()) }
+        Ok(run.client.channel.list_annotations(turn, request.clone()).await?)
     };
     run.persist(turn, attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
 }
 
-const OTHERS: &str = "a list named other annotations than it was asked for";
+/// Such a list proves nothing about what it does not name.
+fn names_others() -> Arc<Error> {
+    let message =
+        "a list named other annotations than it was asked for, so whether this is there is not known";
+    Arc::new(Error::Listing { message: message.into() })
+}
 
-/// Whether a list tells about what it was asked for. Where it names others, or a pair twice, what it does not name may
-/// be there all the same: only a page with room left that pairs the named IDs otherwise has told all it had to.
-fn is_of(request: &ListAnnotationsRequest, listed: &[Listed]) -> bool {
-    let all: HashSet<_> =
-        listed.iter().map(|it| (it.annotation.input_id.as_str(), it.annotation.id.as_str())).collect();
-    let asked: HashSet<_> =
-        zip(&request.input_ids, &request.ids).map(|(a, b)| (a.as_str(), b.as_str())).collect();
-    let [input_ids, ids] =
-        [&request.input_ids, &request.ids].map(|ids| ids.iter().map(String::as_str).collect::<HashSet<_>>());
-    let has_room = ids.is_empty() || all.len() < request.per_page as usize || all.is_subset(&asked);
-    let is_named =
-        |&(input_id, id): &(&str, &str)| input_ids.contains(input_id) && (ids.is_empty() || ids.contains(id));
-    (ids.is_empty() || all.len() == listed.len()) && has_room && all.iter().all(is_named)
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::api::Annotation;
+
+    fn listed(input_id: &str, id: &str) -> Listed {
+        let annotation = Annotation { input_id: input_id.into(), id: id.into(), ..Default::default() };
+        Listed { annotation, message: Bytes::new() }
+    }
+
+    /// The places of what is there, respelled and untold.
+    fn places(asked: &[(&str, &str)], shown: &[(&str, &str)], per_page: usize) -> [Vec<u32>; 3] {
+        let asked: Vec<_> =
+            (0..).zip(asked).map(|(id, (input_id, own_id))| (id, *input_id, *own_id)).collect();
+        let shown = shown.iter().map(|(input_id, id)| listed(input_id, id)).collect();
+        let Pairs { there, respelled, untold } = told(&asked, shown, per_page);
+        let ids = |pairs: Vec<(u32, Listed)>| pairs.into_iter().map(|(id, _)| id).collect();
+        [ids(there), ids(respelled), untold]
+    }
+
+    const ASKED: [(&str, &str); 3] = [("p", "a"), ("q", "b"), ("p", "c")];
+
+    #[test]
+    fn what_a_list_with_room_left_does_not_name_is_not_there() {
+        assert_eq!(places(&ASKED, &[("q", "b")], 3), [vec![1], vec![], vec![]]);
+    }
+
+    #[test]
+    fn a_list_that_takes_any_input_with_any_id_tells_all_the_same() {
+        assert_eq!(places(&ASKED, &[("p", "b"), ("q", "b")], 4), [vec![1], vec![], vec![]]);
+    }
+
+    #[test]
+    fn a_full_page_tells_nothing_about_what_it_does_not_name() {
+        assert_eq!(places(&ASKED, &[("p", "b"), ("q", "b")], 2), [vec![1], vec![], vec![0, 2]]);
+    }
+
+    #[test]
+    fn a_list_of_others_tells_nothing_about_what_it_does_not_name() {
+        assert_eq!(places(&ASKED, &[("x", "a"), ("q", "b")], 9), [vec![1], vec![], vec![0, 2]]);
+    }
+
+    #[test]
+    fn a_list_that_names_a_pair_twice_tells_nothing_about_what_it_does_not_name() {
+        assert_eq!(places(&ASKED, &[("q", "b"), ("q", "b")], 9), [vec![1], vec![], vec![0, 2]]);
+    }
+
+    #[test]
+    fn another_spelling_is_of_the_id_that_is_not_listed_itself() {
+        assert_eq!(places(&ASKED, &[("P", "A"), ("Q", "B"), ("q", "b")], 9), [vec![1], vec![0], vec![]]);
+    }
+
+    #[test]
+    fn another_spelling_is_told_from_others_beside_it() {
+        assert_eq!(places(&ASKED, &[("p", "A"), ("x", "x")], 9), [vec![], vec![0], vec![1, 2]]);
+    }
+
+    proptest! {
+        #[test]
+        fn an_annotation_is_seen_once_however_often_it_is_listed(
+            pairs in prop::collection::vec(("[pq]{1,2}", "[ab]{0,3}"), 0..200),
+        ) {
+            let mut seen = Seen::default();
+            let mut known = HashSet::new();
+            for (input_id, id) in &pairs {
+                prop_assert_eq!(seen.insert(input_id, id), known.insert((input_id, id)));
+            }
+            prop_assert_eq!(seen.len(), known.len());
+        }
+    }
 }

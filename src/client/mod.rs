@@ -17,6 +17,7 @@ mod reconcile;
 mod request;
 mod restore;
 mod retry;
+mod spelling;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
