@@ -195,10 +195,9 @@ impl Run<'_> {
 
     /// Which of these pairs are there and, with a backup, saved: only they may be deleted. The others are settled.
     async fn look_and_save(&self, batch: Batch, turn: Turn) -> Vec<u32> {
-        let _under_way = self.backup.map(Backup::begin);
         let (mut there, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
         while let Some((ids, turn)) = parts.next(self).await {
-            let listed = match lists::pairs(self, &ids, turn).await {
+            let mut listed = match lists::pairs(self, &ids, turn).await {
                 Ok(listed) => listed,
                 Err(setback) => {
                     if let Some((ids, error)) = parts.failed(ids, setback) {
@@ -208,6 +207,7 @@ impl Run<'_> {
                 }
             };
             let unclear = self.settle_unclear(&listed, batch.in_doubt);
+            let _held = listed.held();
             let (places, annotations): (Vec<u32>, Vec<_>) = listed.there.into_iter().unzip();
             if self.save(annotations).await.is_err() {
                 continue;
@@ -232,7 +232,7 @@ impl Run<'_> {
 
     /// Settles those of which a list does not tell whether they are there, before anything is done with them, and
     /// gives them.
-    pub fn settle_unclear(&self, listed: &lists::Pairs, in_doubt: bool) -> HashSet<u32> {
+    pub fn settle_unclear(&self, listed: &lists::Pairs<'_>, in_doubt: bool) -> HashSet<u32> {
         let mut unclear = HashSet::new();
         for (id, error) in listed.unclear() {
             let is_respelled = listed.respelled.iter().any(|(respelled, _)| *respelled == id);
@@ -253,7 +253,7 @@ impl Run<'_> {
         let outcome = match verdict {
             _ if in_doubt => Outcome::Unknown,
             // The service refused nothing.
-            _ if matches!(**error, Error::Listing { .. }) => Outcome::Unsent,
+            _ if matches!(**error, Error::Listing { .. } | Error::TooLarge { .. }) => Outcome::Unsent,
             Verdict::Refused => Outcome::Failed,
             _ => Outcome::Unsent,
         };

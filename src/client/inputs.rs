@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     call::Call,
     dispatch::{Batch, Form, Run, Setback, departures},
-    lists::{Pages, Parts},
+    lists::{self, Pages, Parts},
     precautions::over_the_limit,
     quota::Turn,
     spelling::respelled_input,
@@ -28,7 +28,26 @@ use crate::{
 #[derive(Default)]
 struct Found {
     /// For each input of which anything was listed, the annotations that go: all but the input-level ones.
-    annotations: HashMap<u32, Vec<String>>,
+    annotations: HashMap<u32, Ids>,
+}
+
+/// IDs, one after the other: there may be millions.
+#[derive(Default)]
+struct Ids {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Ids {
+    fn push(&mut self, id: &str) {
+        self.text.push_str(id);
+        self.ends.push(self.text.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end])
+    }
 }
 
 /// Lists a batch of inputs, saves what is on them, and deletes that.
@@ -55,7 +74,7 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
     let (mut inputs, mut all, mut count) = (Vec::new(), Found::default(), 0);
     while let Some(parts) = surveys.next().await {
         for (ids, found) in parts {
-            count += found.annotations.values().map(Vec::len).sum::<usize>();
+            count += found.annotations.values().map(|ids| ids.ends.len()).sum::<usize>();
             if count > most {
                 return Err(over_the_limit(
                     &format!("more than {most} annotations are on these inputs"),
@@ -75,7 +94,6 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
 /// What is on the inputs of a batch: saved, if there is a backup. Inputs of which that cannot be found out are
 /// settled and left out.
 async fn survey(run: &Run<'_>, batch: Batch, turn: Turn) -> Vec<(Vec<u32>, Found)> {
-    let _under_way = run.backup.map(Backup::begin);
     let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
     while let Some((mut inputs, turn)) = parts.next(run).await {
         match all_pages(run, &mut inputs, turn, batch.in_doubt).await {
@@ -108,13 +126,14 @@ async fn all_pages(
     let listed = inputs.clone();
     let (mut found, mut pages) = (Found::default(), Pages::new(&listed, turn));
     while let Some(page) = pages.next(run).await? {
+        let lists::Page { annotations, held: _held } = page;
         let (own, others): (Vec<_>, Vec<_>) =
-            page.into_iter().partition(|(_, listed)| listed.annotation.input_level);
+            annotations.into_iter().partition(|(_, listed)| listed.annotation.input_level);
         for (input, _) in own {
             found.annotations.entry(input).or_default();
         }
         for (input, listed) in &others {
-            found.annotations.entry(*input).or_default().push(listed.annotation.id.clone());
+            found.annotations.entry(*input).or_default().push(&listed.annotation.id);
         }
         run.save(others.into_iter().map(|(_, listed)| listed).collect()).await?;
     }
@@ -132,7 +151,8 @@ async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Opti
     let (known, missing): (Vec<u32>, Vec<u32>) = inputs.iter().partition(|id| is_known(id));
     // Every input has at least an annotation of its own level.
     run.call.settle(&missing, Outcome::Absent, None);
-    let (bare, busy): (Vec<u32>, Vec<u32>) = known.iter().partition(|id| found.annotations[id].is_empty());
+    let (bare, busy): (Vec<u32>, Vec<u32>) =
+        known.iter().partition(|id| found.annotations[id].ends.is_empty());
     run.call.settle(&bare, Outcome::Deleted, None);
     if busy.is_empty() {
         return;
@@ -158,7 +178,7 @@ async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Opti
 fn pairs(run: &Run<'_>, inputs: &[u32], found: &Found) -> Result<Targets, IdError> {
     let [mut input_ids, mut annotation_ids] = ["input_ids", "annotation_ids"].map(ColumnBuilder::new);
     for id in inputs {
-        for annotation_id in &found.annotations[id] {
+        for annotation_id in found.annotations[id].iter() {
             input_ids.push(run.call.targets().get(*id as usize).input_id)?;
             annotation_ids.push(annotation_id)?;
         }

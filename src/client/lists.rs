@@ -10,23 +10,30 @@ use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::{
     dispatch::{Run, Setback},
+    memory::{self, Reserved},
     quota::Turn,
     retry::Verdict,
     spelling::{self, folded},
 };
 use crate::{
+    LOGGER,
+    backup::{Backup, UnderWay},
     error::Error,
     wire::{Listed, api::ListAnnotationsRequest},
 };
 
 /// The most annotations on a page (Clarifai's documentation).
-const PER_PAGE: u32 = 1000;
+const PER_PAGE: usize = 1000;
+
+/// How many may be on a page where that many are too large. Each divides the ones before it: pages are counted from the
+/// first annotation, and so a page of any of these can begin where one of another ended.
+const PAGE_SIZES: [usize; 7] = [PER_PAGE, 500, 250, 125, 25, 5, 1];
 
 /// A list is read so many times at most. One that shows something new each time is not going to be known.
 const MOST_READINGS: u32 = 10;
 
-/// So many full pages that show nothing new, beyond those that were read before, are a list that has no end.
-const MOST_REPEATED: usize = 10;
+/// Pages with so many annotations that show nothing new, beyond those that were read before, are a list that has no end.
+const MOST_REPEATED: usize = 10 * PER_PAGE;
 
 /// So many different annotations in one list are one as well.
 const MOST_LISTED: usize = 20_000_000;
@@ -45,8 +52,24 @@ pub struct Pages<'a> {
     shown: HashSet<u32>,
     /// The inputs of which anything was listed in another spelling, and that.
     respelled: HashMap<u32, String>,
+    /// Bytes an annotation on the latest page.
+    weight: usize,
     reading: Reading,
     is_done: bool,
+}
+
+/// What a page has that none before it had.
+pub struct Page<'a> {
+    /// Each with the place of its input among the targets.
+    pub annotations: Vec<(u32, Listed)>,
+    /// To be held on to for as long as they are.
+    pub held: Held<'a>,
+}
+
+/// The memory that an answer takes; and, where there is a backup, that it will be saved.
+pub struct Held<'a> {
+    memory: Reserved,
+    _under_way: Option<UnderWay<'a>>,
 }
 
 /// One way through the pages of a list.
@@ -54,10 +77,10 @@ struct Reading {
     /// How many there were, with this one.
     number: u32,
     is_backward: bool,
-    /// How many annotations come before the next page.
+    /// How many annotations come before the next page; with it, where it is read backward.
     offset: usize,
     shows_something_new: bool,
-    /// Pages that were read and had nothing new on them.
+    /// Annotations on pages that had nothing new on them.
     repeated: usize,
 }
 
@@ -72,24 +95,24 @@ impl<'a> Pages<'a> {
             seen: Seen::default(),
             shown: HashSet::new(),
             respelled: HashMap::new(),
+            weight: 0,
             reading,
             is_done: false,
         }
     }
 
-    /// What the next page has that none before it had, each with the place of its input among the targets; none after the
-    /// last.
-    pub async fn next(&mut self, run: &Run<'_>) -> Result<Option<Vec<(u32, Listed)>>, Setback> {
+    /// What the next page has that none before it had; none after the last.
+    pub async fn next<'r>(&mut self, run: &Run<'r>) -> Result<Option<Page<'r>>, Setback> {
         while !self.is_done {
-            let mut page = self.read(run).await?;
-            let is_full = page.len() >= PER_PAGE as usize;
-            page.retain(|listed| self.seen.insert(&listed.annotation.input_id, &listed.annotation.id));
-            self.reading.shows_something_new |= !page.is_empty();
-            self.reading.repeated += usize::from(page.is_empty());
-            self.go_on(run, is_full)?;
-            let page = self.of_these(run, page)?;
-            if !page.is_empty() {
-                return Ok(Some(page));
+            let (Answer { mut annotations, held }, size) = self.read(run).await?;
+            let is_full = annotations.len() >= size;
+            annotations.retain(|it| self.seen.insert(&it.annotation.input_id, &it.annotation.id));
+            self.reading.shows_something_new |= !annotations.is_empty();
+            self.reading.repeated += if annotations.is_empty() { size } else { 0 };
+            self.go_on(run, size, is_full)?;
+            let annotations = self.of_these(run, annotations)?;
+            if !annotations.is_empty() {
+                return Ok(Some(Page { annotations, held }));
             }
         }
         Ok(None)
@@ -125,38 +148,64 @@ impl<'a> Pages<'a> {
         Ok(own)
     }
 
-    async fn read(&mut self, run: &Run<'_>) -> Result<Vec<Listed>, Setback> {
-        let turn = match self.turn.take() {
-            Some(turn) => turn,
-            None => run.turn().await?,
-        };
-        let input_ids = self.inputs.iter().map(|&id| run.call.targets().get(id as usize).input_id.into());
-        let request = ListAnnotationsRequest {
-            input_ids: input_ids.collect(),
-            per_page: PER_PAGE,
-            ..page_request(run, (self.reading.offset / PER_PAGE as usize + 1) as u32)
-        };
-        list(run, request, turn).await
+    /// The next page, and how many annotations it has room for: fewer, where so many are too large.
+    async fn read<'r>(&mut self, run: &Run<'r>) -> Result<(Answer<'r>, usize), Setback> {
+        loop {
+            let turn = match self.turn.take() {
+                Some(turn) => turn,
+                None => run.turn().await?,
+            };
+            let size = self.page_size();
+            let Reading { is_backward, offset, .. } = self.reading;
+            let start = if is_backward { offset - size } else { offset };
+            let input_ids = self.inputs.iter().map(|&id| run.call.targets().get(id as usize).input_id.into());
+            let request = ListAnnotationsRequest {
+                input_ids: input_ids.collect(),
+                per_page: size as u32,
+                ..page_request(run, (start / size + 1) as u32)
+            };
+            match list(run, request, size, turn).await {
+                Ok(answer) => {
+                    let bytes: usize = answer.annotations.iter().map(|it| it.message.len()).sum();
+                    self.weight = bytes.checked_div(answer.annotations.len()).unwrap_or(self.weight);
+                    return Ok((answer, size));
+                }
+                Err(Setback::Failed(error)) if error.is_too_large() && size > 1 => {
+                    log::debug!(target: LOGGER, "a page of {size} annotations is too large: {error}");
+                    self.weight = self.weight.max(memory::BUDGET / size + 1);
+                }
+                Err(setback) => return Err(setback),
+            }
+        }
+    }
+
+    /// How many annotations the next page has: as many as fit into the memory that there is, as far as is known.
+    fn page_size(&self) -> usize {
+        let fits =
+            |size: &usize| self.reading.offset.is_multiple_of(*size) && size * self.weight <= memory::BUDGET;
+        // What is read backward begins a page before its end.
+        let is_left = |size: &usize| !self.reading.is_backward || *size <= self.reading.offset;
+        PAGE_SIZES.into_iter().find(|size| fits(size) && is_left(size)).unwrap_or(1)
     }
 
     /// On to the page that comes after the one that was just read.
-    fn go_on(&mut self, run: &Run<'_>, is_full: bool) -> Result<(), Setback> {
-        let per_page = PER_PAGE as usize;
+    fn go_on(&mut self, run: &Run<'_>, size: usize, is_full: bool) -> Result<(), Setback> {
         let Reading { is_backward, offset, repeated, .. } = self.reading;
-        let has_no_end = repeated > self.seen.len() / per_page + MOST_REPEATED;
-        if has_no_end || self.seen.len() > MOST_LISTED {
+        if repeated > self.seen.len() + MOST_REPEATED || self.seen.len() > MOST_LISTED {
             return Err(run
                 .client
                 .channel
                 .unreadable("the list of some inputs' annotations has no end")
                 .into());
         }
+        let start = if is_backward { offset - size } else { offset };
         match (is_backward, is_full) {
             // One page with all that there is at one moment.
-            (_, false) if offset == 0 => self.is_done = true,
-            (false, true) => self.reading.offset += per_page,
-            (false, false) => self.read_again(offset - per_page)?,
-            (true, _) if offset > 0 => self.reading.offset -= per_page,
+            (_, false) if start == 0 => self.is_done = true,
+            (false, true) => self.reading.offset += size,
+            // The last page was just read, and need not be once more.
+            (false, false) => self.read_again(offset)?,
+            (true, _) if start > 0 => self.reading.offset = start,
             (true, _) => self.read_again(0)?,
         }
         Ok(())
@@ -232,45 +281,51 @@ impl Seen {
 
 /// What one list shows of some pairs, each by its place among the targets. What stands in none of the three is not there.
 #[derive(Default)]
-pub struct Pairs {
+pub struct Pairs<'a> {
     /// They are there.
     pub there: Vec<(u32, Listed)>,
     /// They are not, and another spelling of each is.
     pub respelled: Vec<(u32, Listed)>,
     /// The list tells nothing about them.
     pub untold: Vec<u32>,
+    held: Option<Held<'a>>,
 }
 
-impl Pairs {
+impl<'a> Pairs<'a> {
     /// Of which it cannot be said whether they are there, each with the reason.
     pub fn unclear(&self) -> impl Iterator<Item = (u32, Arc<Error>)> {
         let respelled = self.respelled.iter().map(|(id, listed)| (*id, spelling::respelled(listed)));
         let others = (!self.untold.is_empty()).then(names_others);
         respelled.chain(self.untold.iter().filter_map(move |&id| Some((id, others.clone()?))))
     }
+
+    /// To be held on to for as long as what is there.
+    pub fn held(&mut self) -> Option<Held<'a>> {
+        self.held.take()
+    }
 }
 
 /// Looks some pairs up, by one list.
-pub async fn pairs(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Pairs, Setback> {
+pub async fn pairs<'r>(run: &Run<'r>, ids: &[u32], turn: Turn) -> Result<Pairs<'r>, Setback> {
     let targets = run.call.targets();
     let named = || ids.iter().map(|&id| (id, targets.get(id as usize)));
     let request = ListAnnotationsRequest {
         ids: named().filter_map(|(_, target)| target.annotation_id).map(Into::into).collect(),
         input_ids: named().map(|(_, target)| target.input_id.into()).collect(),
         // There may be more than is named: whether a list pairs the IDs or takes any input with any ID is not documented.
-        per_page: PER_PAGE,
+        per_page: PER_PAGE as u32,
         ..page_request(run, 1)
     };
-    let listed = list(run, request, turn).await?;
+    let Answer { annotations, held } = list(run, request, ids.len(), turn).await?;
     let asked = named().map(|(id, target)| (id, target.input_id, target.annotation_id.unwrap_or_default()));
-    Ok(told(&asked.collect::<Vec<_>>(), listed, PER_PAGE as usize))
+    Ok(Pairs { held: Some(held), ..told(&asked.collect::<Vec<_>>(), annotations, PER_PAGE) })
 }
 
 /// What a list tells of the pairs that it was asked for.
 ///
 /// It has told all that it had to when there was room left on its page, and all that it names are pairs of the named
 /// IDs, in whatever spelling. Where it names others, or a pair twice, what it does not name may be there all the same.
-fn told(asked: &[(u32, &str, &str)], listed: Vec<Listed>, per_page: usize) -> Pairs {
+fn told(asked: &[(u32, &str, &str)], listed: Vec<Listed>, per_page: usize) -> Pairs<'static> {
     let places: HashMap<_, _> =
         asked.iter().map(|&(id, input_id, own_id)| ((input_id, own_id), id)).collect();
     let count = listed.len();
@@ -353,12 +408,61 @@ fn page_request(run: &Run<'_>, page: u32) -> ListAnnotationsRequest {
     }
 }
 
-async fn list(run: &Run<'_>, request: ListAnnotationsRequest, turn: Turn) -> Result<Vec<Listed>, Setback> {
-    let attempt = |turn| async {
-        run.ledger().sent(&[]);
-        Ok(run.client.channel.list_annotations(turn, request.clone()).await?)
-    };
-    run.persist(turn, attempt, |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered)).await
+/// The answer to a list, and what is held for it.
+struct Answer<'a> {
+    annotations: Vec<Listed>,
+    held: Held<'a>,
+}
+
+/// Sends a list of at most so many annotations.
+async fn list<'r>(
+    run: &Run<'r>,
+    request: ListAnnotationsRequest,
+    expected: usize,
+    turn: Turn,
+) -> Result<Answer<'r>, Setback> {
+    let all = run.client.memory();
+    let (mut bytes, mut turn) = (all.expected(expected), Some(turn));
+    loop {
+        let memory = match all.try_reserve(bytes) {
+            Some(memory) => memory,
+            None => {
+                // The turn is given up: lists that wait for memory must neither block others nor leave in one burst later.
+                drop(turn.take());
+                run.call.unless_stopped(all.reserve(bytes)).await?
+            }
+        };
+        // Not earlier: a save waits for the batches under way, and one that waits for memory has nothing to save.
+        let mut held = Held { memory, _under_way: run.backup.map(Backup::begin) };
+        let turn = match turn.take() {
+            Some(turn) => turn,
+            None => run.turn().await?,
+        };
+        let most_bytes = held.memory.bytes();
+        let attempt = |turn| async {
+            run.ledger().sent(&[]);
+            Ok(run.client.channel.list_annotations(turn, request.clone(), most_bytes).await?)
+        };
+        let is_worth = |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered);
+        let error = match run.persist(turn, attempt, is_worth).await {
+            Ok(annotations) => {
+                let bytes = annotations.iter().map(|it| it.message.len()).sum();
+                all.learn(annotations.len(), bytes);
+                held.memory.keep(annotations.len(), bytes);
+                return Ok(Answer { annotations, held });
+            }
+            Err(Setback::Failed(error)) => error,
+            Err(setback) => return Err(setback),
+        };
+        // One annotation cannot be had in parts.
+        let most = if expected == 1 { memory::LARGEST } else { memory::BUDGET };
+        match *error {
+            Error::TooLarge { bytes: found, .. } if found > bytes as u64 && found <= most as u64 => {
+                bytes = found as usize;
+            }
+            _ => return Err(Setback::Failed(error)),
+        }
+    }
 }
 
 /// Such a list proves nothing about what it does not name.
@@ -386,7 +490,7 @@ mod tests {
         let asked: Vec<_> =
             (0..).zip(asked).map(|(id, (input_id, own_id))| (id, *input_id, *own_id)).collect();
         let shown = shown.iter().map(|(input_id, id)| listed(input_id, id)).collect();
-        let Pairs { there, respelled, untold } = told(&asked, shown, per_page);
+        let Pairs { there, respelled, untold, .. } = told(&asked, shown, per_page);
         let ids = |pairs: Vec<(u32, Listed)>| pairs.into_iter().map(|(id, _)| id).collect();
         [ids(there), ids(respelled), untold]
     }

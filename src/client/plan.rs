@@ -17,17 +17,20 @@ use super::{
 use crate::{
     LOGGER,
     error::Error,
-    plan::{Plan, PlanBuilder},
+    plan::{Plan, PlanBuilder, Rows},
     wire::Listed,
 };
 
 /// A part of a call, and what lists show of it.
+#[derive(Default)]
 struct Looked {
     ids: Vec<u32>,
-    /// What is there, each with the place of its pair, or of its input, among the targets.
-    there: Vec<(u32, Listed)>,
-    /// What is there in another spelling alone: for a pair, what is listed.
-    respelled: HashMap<u32, Option<Listed>>,
+    /// What is listed.
+    rows: Rows,
+    /// What is there: the place of its pair, or of its input, among the targets, and its row.
+    there: Vec<(u32, u32)>,
+    /// What is there in another spelling alone; for a pair with its row.
+    respelled: HashMap<u32, Option<u32>>,
 }
 
 /// Looks up what a call names.
@@ -52,7 +55,7 @@ async fn looked_up(client: &Client, call: &Call) -> Result<PlanBuilder, Arc<Erro
     while let Some(looked) = parts.next().await {
         for part in looked? {
             call.has_looked_up(part.ids.len());
-            enter(&mut plan, call, part);
+            enter(&mut plan, call, &part);
         }
         if let Some(most) = call.precautions().max_deletions
             && plan.deletions() > most
@@ -80,7 +83,7 @@ async fn look_up(run: &Run<'_>, batch: Batch, turn: Turn) -> Result<Vec<Looked>,
             Ok(part) => looked.push(part),
             Err(setback) => match parts.failed(ids, setback) {
                 Some((ids, error)) if is_no_input(&error) => {
-                    looked.push(Looked { ids, there: Vec::new(), respelled: HashMap::new() });
+                    looked.push(Looked { ids, ..Looked::default() });
                 }
                 Some((ids, error)) => return Err(about(run, &ids, error)),
                 None => {}
@@ -114,20 +117,38 @@ async fn all_pairs(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> Result<Looked, S
     if let Some((_, error)) = listed.unclear().next() {
         log::warn!(target: LOGGER, "{}{error}", many(listed.respelled.len()));
     }
-    let respelled = listed.respelled.into_iter().map(|(id, listed)| (id, Some(listed))).collect();
-    Ok(Looked { ids, there: listed.there, respelled })
+    let mut part = Looked { ids, ..Looked::default() };
+    for (id, listed) in &listed.there {
+        part.enter(*id, listed);
+    }
+    for (id, listed) in &listed.respelled {
+        part.respelled.insert(*id, Some(part.rows.len() as u32));
+        part.rows.push(listed);
+    }
+    Ok(part)
 }
 
 async fn all_pages(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> Result<Looked, Setback> {
-    let (mut there, mut pages) = (Vec::new(), Pages::new(&ids, turn));
+    let (mut part, mut pages) = (Looked::default(), Pages::new(&ids, turn));
     while let Some(page) = pages.next(run).await? {
-        there.extend(page);
+        for (id, listed) in &page.annotations {
+            part.enter(*id, listed);
+        }
     }
-    let respelled: HashMap<_, _> = pages.respelled().map(|(id, _)| (id, None)).collect();
+    part.respelled = pages.respelled().map(|(id, _)| (id, None)).collect();
     if let Some((_, spelling)) = pages.respelled().next() {
-        log::warn!(target: LOGGER, "{}{}", many(respelled.len()), respelled_input(spelling));
+        log::warn!(target: LOGGER, "{}{}", many(part.respelled.len()), respelled_input(spelling));
     }
-    Ok(Looked { there, respelled, ids })
+    // In the order of the call, and those of one input as they were listed.
+    part.there.sort_unstable();
+    Ok(Looked { ids, ..part })
+}
+
+impl Looked {
+    fn enter(&mut self, id: u32, listed: &Listed) {
+        self.there.push((id, self.rows.len() as u32));
+        self.rows.push(listed);
+    }
 }
 
 /// What a warning about so many IDs begins with, of which it tells one.
@@ -136,18 +157,21 @@ fn many(count: usize) -> String {
 }
 
 /// Enters what is there of some IDs, in their order, and what is not.
-fn enter(plan: &mut PlanBuilder, call: &Call, part: Looked) {
-    let mut there: HashMap<u32, Vec<Listed>> = HashMap::new();
-    for (id, listed) in part.there {
-        there.entry(id).or_default().push(listed);
-    }
+fn enter(plan: &mut PlanBuilder, call: &Call, part: &Looked) {
+    let mut there = part.there.as_slice();
     for (id, target) in part.ids.iter().map(|&id| (id, call.targets().get(id as usize))) {
-        match (there.get(&id), part.respelled.get(&id)) {
-            (Some(found), _) => found.iter().for_each(|listed| plan.push_listed(listed)),
-            (None, Some(listed)) => {
-                plan.push_respelled(target.input_id, target.annotation_id, listed.as_ref())
+        let (own, others) = there.split_at(there.partition_point(|(of, _)| *of <= id));
+        there = others;
+        for (_, row) in own {
+            plan.push_listed(target.input_id, &part.rows.get(*row as usize));
+        }
+        match part.respelled.get(&id) {
+            _ if !own.is_empty() => {}
+            Some(row) => {
+                let row = row.map(|row| part.rows.get(row as usize));
+                plan.push_respelled(target.input_id, target.annotation_id, row.as_ref());
             }
-            (None, None) => plan.push_absent(target.input_id, target.annotation_id),
+            None => plan.push_absent(target.input_id, target.annotation_id),
         }
     }
 }

@@ -214,7 +214,7 @@ async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
     let ids = [id];
     let mut pages = Pages::new(&ids, run.turn().await?);
     while let Some(page) = pages.next(run).await? {
-        if page.iter().any(|(_, listed)| !listed.annotation.input_level) {
+        if page.annotations.iter().any(|(_, listed)| !listed.annotation.input_level) {
             return Ok(false);
         }
     }
@@ -239,19 +239,29 @@ struct Looked {
     unclear: HashMap<u32, Arc<Error>>,
 }
 
-/// Which pairs of a part are there, by one list. `None` when that cannot be found out; then it is settled.
+/// Which pairs of a part are there, by one list; by several, where one is too large. `None` when that cannot be found
+/// out; then it is settled.
 async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
-    let listed = async { lists::pairs(run, &part.ids, run.turn().await?).await };
-    match listed.await {
-        Ok(listed) => Some(Looked {
-            unclear: listed.unclear().collect(),
-            there: listed.there.into_iter().map(|(id, _)| id).collect(),
-        }),
-        Err(setback) => {
-            undecided(run, part, setback);
-            None
+    let mut looked = Looked { there: HashSet::new(), unclear: HashMap::new() };
+    let mut open = vec![part.ids.clone()];
+    while let Some(ids) = open.pop() {
+        let listed = async { lists::pairs(run, &ids, run.turn().await?).await };
+        match listed.await {
+            Ok(listed) => {
+                looked.unclear.extend(listed.unclear());
+                looked.there.extend(listed.there.iter().map(|(id, _)| *id));
+            }
+            Err(Setback::Failed(error)) if error.is_too_large() && ids.len() > 1 => {
+                let (first, second) = ids.split_at(ids.len() / 2);
+                open.extend([first.to_vec(), second.to_vec()]);
+            }
+            Err(setback) => {
+                undecided(run, part, setback);
+                return None;
+            }
         }
     }
+    Some(looked)
 }
 
 /// The list failed, so what became of the part stays unknown: because its own request went unanswered, or, where

@@ -30,7 +30,7 @@ impl Verdict {
             Error::Transport { reach: Reach::Unsent, .. } => Self::TurnedAway,
             Error::Transport { reach: Reach::Sent, .. } | Error::Deadline { .. } => Self::Unanswered,
             // The service means what it lists: to ask the same again would bring the same.
-            Error::Listing { .. } => Self::Refused,
+            Error::Listing { .. } | Error::TooLarge { .. } => Self::Refused,
             Error::Transport { reach: Reach::Barred, .. }
             | Error::Closed
             | Error::Ended { .. }

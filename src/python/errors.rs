@@ -105,7 +105,9 @@ fn class_of(error: &Error) -> &'static str {
         Error::Backup { .. } => "BackupError",
         Error::Journal { .. } => "JournalError",
         Error::Limit { .. } => "DeletionLimitError",
-        Error::Listing { .. } | Error::Closed | Error::Ended { .. } => "ClarifaiError",
+        Error::Listing { .. } | Error::TooLarge { .. } | Error::Closed | Error::Ended { .. } => {
+            "ClarifaiError"
+        }
     }
 }
 
@@ -155,6 +157,7 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
         | Error::Journal { .. }
         | Error::Limit { .. }
         | Error::Listing { .. }
+        | Error::TooLarge { .. }
         | Error::Closed
         | Error::Ended { .. } => String::new(),
     }
