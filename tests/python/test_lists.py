@@ -31,9 +31,9 @@ class Shelf:
         self.there = there
         self.meanwhile = meanwhile
         self.lists = 0
-        service.tell(on_list=self.list, on_delete=self.delete)
+        service.tell(on_list=self.show, on_delete=self.delete)
 
-    def list(self, connection: Connection, stream_id: int) -> None:
+    def show(self, connection: Connection, stream_id: int) -> None:
         request = connection.requests[stream_id].message
         pairs = set(zip(request.input_ids, request.ids, strict=False))
         shown = [
@@ -181,7 +181,7 @@ def test_a_plan_of_a_list_that_never_stops_changing_is_an_error_that_says_so(
     service: HostileService, client: Client
 ) -> None:
     shelf = Shelf(service, many(1100), changes_for_ever)
-    with pytest.raises(ClarifaiError, match="changed each of the .* times that it was read"):
+    with pytest.raises(ClarifaiError, match="times that it was read"):
         client.plan_input_deletion(["p"])
     assert shelf.lists < 100
 

@@ -56,7 +56,13 @@ LARGE = resources_pb2.Annotation(
 @pytest.mark.parametrize(("inputs", "annotations"), [(1, 6000), (1500, 4)], ids=["one input", "many inputs"])
 @pytest.mark.parametrize(
     ("way", "most"),
-    [("plan inputs", 96), ("plan pairs", 96), ("count inputs", 96), ("save inputs", 160), ("save pairs", 160)],
+    [
+        ("plan inputs", 96),
+        ("plan pairs", 96),
+        ("count inputs", 96),
+        ("save inputs", 160),
+        ("save pairs", 160),
+    ],
 )
 def test_240_mb_of_annotations_are_listed_in_a_part_of_that(
     way: str, most: int, inputs: int, annotations: int, tmp_path: Path

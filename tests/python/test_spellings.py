@@ -86,7 +86,7 @@ def client(service: HostileService) -> Iterator[Client]:
         yield client
 
 
-def outcomes(report: Any) -> dict[Pair, str]:
+def outcomes(report: Any) -> dict[tuple[str, str | None], str]:
     return {(it.input_id, it.annotation_id): it.outcome for it in report.failures}
 
 
