@@ -48,6 +48,20 @@ pub enum Error {
         /// How many, and how many are allowed.
         message: String,
     },
+    /// A list was served and does not tell what it was asked for.
+    #[error("{message}")]
+    Listing {
+        /// What is wrong with it, and what to do.
+        message: String,
+    },
+    /// The answer to a list is larger than may be received. A list of less may not be.
+    #[error("{message}")]
+    TooLarge {
+        /// How large it is.
+        message: String,
+        /// The same, in bytes.
+        bytes: u64,
+    },
     /// The client was closed before the call.
     #[error("this client is closed: make a new Client, or keep the calls inside its `with` block")]
     Closed,
@@ -70,6 +84,15 @@ impl Error {
         match self {
             Self::Api(status) => Some(status.kind()),
             _ => None,
+        }
+    }
+
+    /// Whether a message was too large: a smaller one may not be.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            Self::Api(status) => status.is_too_large(),
+            Self::TooLarge { .. } => true,
+            _ => false,
         }
     }
 }
@@ -117,9 +140,16 @@ impl Status {
         }
     }
 
+    /// Whether a message was too large. gRPC servers say so by RESOURCE_EXHAUSTED, in these words; Clarifai has
+    /// RPC_MAX_MESSAGE_SIZE_EXCEEDED.
+    fn is_too_large(&self) -> bool {
+        self.code == 40033 || (self.code == 8 && self.description.contains("larger than max"))
+    }
+
     /// What the status means for the caller.
     pub fn kind(&self) -> Kind {
         match self.code {
+            _ if self.is_too_large() => Kind::Other,
             // Clarifai: account, token, credentials, key. gRPC: UNAUTHENTICATED.
             11000 | 11001 | 11002 | 11008 | 11009 | 11200 | 16 => Kind::Authentication,
             // Clarifai: scopes, annotation, input. gRPC: PERMISSION_DENIED.

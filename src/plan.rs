@@ -1,9 +1,9 @@
 //! What a deletion would do, as lists tell: a table, a row an annotation. A plain data structure.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, ops::Range, sync::Arc, time::Duration};
 
 use arrow_array::{
-    ArrayRef, RecordBatch, StringArray,
+    Array as _, ArrayRef, RecordBatch, StringArray,
     builder::{BooleanBuilder, StringBuilder, StringDictionaryBuilder, TimestampMicrosecondBuilder},
     cast::AsArray as _,
     types::Int32Type,
@@ -11,8 +11,8 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use crate::{
-    ids::{ColumnBuilder, IdError, Targets},
-    wire::Listed,
+    ids::{Column, ColumnBuilder, IdError, Targets},
+    wire::{Listed, status_text},
 };
 
 /// What a deletion would do with an annotation.
@@ -24,11 +24,13 @@ pub enum Action {
     Absent,
     /// It is there and would stay: an input-level annotation goes only with its input.
     Spare,
+    /// It would stay: the service lists it in another spelling alone, and an ID is never guessed.
+    Respelled,
 }
 
 impl Action {
     /// All actions.
-    pub const ALL: [Self; 3] = [Self::Delete, Self::Absent, Self::Spare];
+    pub const ALL: [Self; 4] = [Self::Delete, Self::Absent, Self::Spare, Self::Respelled];
 
     /// The action's name, as it stands in the table.
     pub fn name(self) -> &'static str {
@@ -36,6 +38,7 @@ impl Action {
             Self::Delete => "delete",
             Self::Absent => "absent",
             Self::Spare => "spared",
+            Self::Respelled => "respelled",
         }
     }
 }
@@ -67,21 +70,128 @@ impl Plan {
     /// # Errors
     /// [`IdError::TooMany`] from 2³² on.
     pub fn targets(&self) -> Result<Targets, IdError> {
-        let [mut input_ids, mut annotation_ids] = ["input_ids", "annotation_ids"].map(ColumnBuilder::new);
-        let column = |name: &str| self.table.column_by_name(name).map(|column| column.as_string::<i32>());
+        let runs = self.runs_of_deletions();
+        let columns = [("input_ids", "input_id"), ("annotation_ids", "annotation_id")];
+        // Where most rows go, as they do, the columns are those of the plan: it may have millions.
+        let [input_ids, annotation_ids] = if runs.len() <= self.table.num_rows() / ROWS_A_RUN {
+            columns.map(|(parameter, name)| {
+                let column = self.table.column_by_name(name);
+                let slices = runs.iter().filter_map(|run| Some(column?.slice(run.start, run.len())));
+                Column::from_arrow(parameter, &slices.collect::<Vec<_>>())
+            })
+        } else {
+            columns.map(|(parameter, name)| {
+                let mut ids = ColumnBuilder::new(parameter);
+                if let Some(column) = self.table.column_by_name(name) {
+                    let column: &StringArray = column.as_string();
+                    runs.iter().cloned().flatten().try_for_each(|row| ids.push(column.value(row)))?;
+                }
+                Ok(ids.finish())
+            })
+        };
+        Targets::pairs(input_ids?, annotation_ids?)
+    }
+
+    /// The rows that would go, as far as they follow each other.
+    fn runs_of_deletions(&self) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
         let actions = self.table.column_by_name("action").map(|column| column.as_dictionary::<Int32Type>());
-        if let (Some(actions), Some(inputs), Some(annotations)) =
-            (actions, column("input_id"), column("annotation_id"))
-        {
+        if let Some(actions) = actions {
             let names: &StringArray = actions.values().as_string();
             for (row, key) in actions.keys().values().iter().enumerate() {
-                if names.value(*key as usize) == Action::Delete.name() {
-                    input_ids.push(inputs.value(row))?;
-                    annotation_ids.push(annotations.value(row))?;
+                if names.value(*key as usize) != Action::Delete.name() {
+                    continue;
+                }
+                match runs.last_mut() {
+                    Some(run) if run.end == row => run.end += 1,
+                    _ => runs.push(row..row + 1),
                 }
             }
         }
-        Targets::pairs(input_ids.finish(), annotation_ids.finish())
+        runs
+    }
+}
+
+/// A slice of two columns takes as much as so many rows that are copied.
+const ROWS_A_RUN: usize = 8;
+
+/// What a plan tells of an annotation that is there.
+pub struct Row<'a> {
+    annotation_id: &'a str,
+    creator: Option<&'a str>,
+    status: Option<i32>,
+    created_at: Option<i64>,
+    input_level: bool,
+    made_by_model: bool,
+}
+
+/// What a plan tells of the annotations of a part of a call: far less than the annotations themselves.
+#[derive(Default)]
+pub struct Rows {
+    /// Annotation IDs, one after the other.
+    text: String,
+    rows: Vec<Stored>,
+    creators: Vec<Box<str>>,
+    numbers: HashMap<Box<str>, u32>,
+}
+
+struct Stored {
+    end: usize,
+    created_at: Option<i64>,
+    status: Option<i32>,
+    /// Its place in `creators`.
+    creator: Option<u32>,
+    input_level: bool,
+    made_by_model: bool,
+}
+
+impl Rows {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Takes down what a plan tells of an annotation.
+    pub fn push(&mut self, listed: &Listed) {
+        self.text.push_str(&listed.annotation.id);
+        let creator = listed.creator().map(|creator| self.number(creator));
+        self.rows.push(Stored {
+            end: self.text.len(),
+            created_at: listed.created_at(),
+            status: listed.annotation.status.as_ref().map(|status| status.code),
+            creator,
+            input_level: listed.annotation.input_level,
+            made_by_model: listed.is_made_by_model(),
+        });
+    }
+
+    fn number(&mut self, creator: &str) -> u32 {
+        if let Some(&number) = self.numbers.get(creator) {
+            return number;
+        }
+        let number = self.creators.len() as u32;
+        self.creators.push(creator.into());
+        self.numbers.insert(creator.into(), number);
+        number
+    }
+
+    /// The row that was pushed after so many others.
+    pub fn get(&self, place: usize) -> Row<'_> {
+        let Stored { end, created_at, status, creator, input_level, made_by_model } = self.rows[place];
+        let start = place.checked_sub(1).map_or(0, |before| self.rows[before].end);
+        Row {
+            annotation_id: &self.text[start..end],
+            creator: creator.map(|number| &*self.creators[number as usize]),
+            status,
+            created_at,
+            input_level,
+            made_by_model,
+        }
     }
 }
 
@@ -100,29 +210,30 @@ pub struct PlanBuilder {
 
 impl PlanBuilder {
     /// What is there: it would go, or, when it is input-level, be spared.
-    pub fn push_listed(&mut self, listed: &Listed) {
-        let action = if listed.annotation.input_level { Action::Spare } else { Action::Delete };
-        self.push(action, &listed.annotation.input_id, Some(&listed.annotation.id));
-        self.creators.append_option(listed.creator());
-        self.statuses.append_option(listed.status());
-        self.created_at.append_option(listed.created_at());
-        self.made_by_model.append_value(listed.is_made_by_model());
+    pub fn push_listed(&mut self, input_id: &str, row: &Row<'_>) {
+        let action = if row.input_level { Action::Spare } else { Action::Delete };
+        self.push(action, input_id, Some(row.annotation_id), Some(row));
     }
 
     /// What is not there; `None` for an input of which lists show nothing.
     pub fn push_absent(&mut self, input_id: &str, annotation_id: Option<&str>) {
-        self.push(Action::Absent, input_id, annotation_id);
-        self.creators.append_null();
-        self.statuses.append_null();
-        self.created_at.append_null();
-        self.made_by_model.append_null();
+        self.push(Action::Absent, input_id, annotation_id, None);
     }
 
-    fn push(&mut self, action: Action, input_id: &str, annotation_id: Option<&str>) {
+    /// What is there in another spelling alone, by the IDs that were asked for; and what is listed, for a pair.
+    pub fn push_respelled(&mut self, input_id: &str, annotation_id: Option<&str>, row: Option<&Row<'_>>) {
+        self.push(Action::Respelled, input_id, annotation_id, row);
+    }
+
+    fn push(&mut self, action: Action, input_id: &str, annotation_id: Option<&str>, row: Option<&Row<'_>>) {
         self.counts[action as usize] += 1;
         self.actions.append_value(action.name());
         self.input_ids.append_value(input_id);
         self.annotation_ids.append_option(annotation_id);
+        self.creators.append_option(row.and_then(|row| row.creator));
+        self.statuses.append_option(row.and_then(|row| row.status).map(status_text));
+        self.created_at.append_option(row.and_then(|row| row.created_at));
+        self.made_by_model.append_option(row.map(|row| row.made_by_model));
     }
 
     /// How many would go, so far.
@@ -152,5 +263,37 @@ impl PlanBuilder {
             requests,
             elapsed,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::api::Annotation;
+
+    proptest! {
+        #[test]
+        fn the_targets_of_a_plan_are_the_rows_that_would_go(runs in prop::collection::vec((0usize..40, any::<bool>()), 0..20)) {
+            let (mut plan, mut rows, mut named) = (PlanBuilder::default(), Rows::default(), Vec::new());
+            for (row, goes) in runs.iter().flat_map(|&(count, goes)| vec![goes; count]).enumerate() {
+                let annotation = Annotation { id: format!("a{row}"), input_level: !goes, ..Default::default() };
+                rows.push(&Listed { annotation, message: Bytes::new() });
+                plan.push_listed(&format!("p{row}"), &rows.get(row));
+                if goes {
+                    named.push((format!("p{row}"), format!("a{row}")));
+                } else {
+                    plan.push_absent("nowhere", None);
+                }
+            }
+            let nothing = Targets::inputs(ColumnBuilder::new("input_ids").finish()).unwrap();
+            let targets = plan.finish(&nothing, 0, Duration::ZERO).unwrap().targets().unwrap();
+            let found: Vec<_> = (0..targets.len())
+                .map(|id| (targets.get(id).input_id.to_owned(), targets.get(id).annotation_id.unwrap().to_owned()))
+                .collect();
+            prop_assert_eq!(found, named);
+        }
     }
 }

@@ -15,11 +15,11 @@ pub enum Outcome {
     Deleted,
     /// The service refused the request carrying it, and a list shows that it is not there.
     Absent,
-    /// It is there still, and the service refuses.
+    /// It is there still, and the service refuses; or it is listed in another spelling, and was not sent.
     Failed,
     /// Sent, and what became of it could not be found out.
     Unknown,
-    /// Never sent: the run was stopped first.
+    /// Never sent: the run was stopped first, or a list did not tell whether it is there.
     Unsent,
 }
 

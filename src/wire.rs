@@ -47,6 +47,11 @@ pub fn status_name(code: i32) -> Option<&'static str> {
     StatusCode::try_from(code).ok().map(|code| code.as_str_name())
 }
 
+/// The name of a status code, whatever it is.
+pub fn status_text(code: i32) -> String {
+    status_name(code).map_or_else(|| format!("UNKNOWN_CODE_{code}"), Into::into)
+}
+
 /// An annotation as a list serves it.
 #[derive(Debug, Clone)]
 pub struct Listed {
@@ -73,8 +78,7 @@ impl Listed {
 
     /// The name of its status, for example `ANNOTATION_SUCCESS`.
     pub fn status(&self) -> Option<String> {
-        let code = self.annotation.status.as_ref()?.code;
-        Some(status_name(code).map_or_else(|| format!("UNKNOWN_CODE_{code}"), Into::into))
+        self.annotation.status.as_ref().map(|status| status_text(status.code))
     }
 
     /// Whether a model or a workflow made it, rather than a user.

@@ -969,6 +969,10 @@ class DeletionPlan:
         """Annotations that are there and would stay, because they are input-level."""
 
     @property
+    def respelled(self) -> int:
+        """IDs that the service lists in another spelling alone: pairs, or inputs. They would stay."""
+
+    @property
     def duplicates(self) -> int:
         """Mentions that repeat an earlier one."""
 
@@ -1037,8 +1041,8 @@ class PlannedAnnotation:
     """What a plan would do with an annotation."""
 
     @property
-    def action(self) -> Literal["delete", "absent", "spared"]:
-        """``"delete"``, ``"absent"`` or ``"spared"``."""
+    def action(self) -> Literal["delete", "absent", "spared", "respelled"]:
+        """``"delete"``, ``"absent"``, ``"spared"`` or ``"respelled"``."""
 
     @property
     def input_id(self) -> str:

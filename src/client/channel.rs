@@ -4,7 +4,7 @@ use std::{
     fs,
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -46,9 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// …and given up when it does not answer in this time.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// As in Clarifai's own client: a list answers with whole annotations, and masks are large. Of other answers tonic
-/// takes 4 MiB.
-const MAX_LIST_BYTES: usize = 1 << 30;
+/// As in Clarifai's own client: what was posted comes back, and masks are large. Of other answers tonic takes 4 MiB.
+const MAX_POSTED_BYTES: usize = 1 << 30;
 
 /// One HTTP/2 connection to the service, made at the first request and again whenever it breaks.
 pub struct Channel {
@@ -114,15 +113,31 @@ impl Channel {
         answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
-    /// `ListAnnotations`: the annotations of one page, as served.
+    /// `ListAnnotations`: the annotations of one page, as served, unless the answer has more than so many bytes.
     pub async fn list_annotations(
         &self,
         turn: Turn,
         request: api::ListAnnotationsRequest,
+        most_bytes: usize,
     ) -> Result<Vec<Listed>, Error> {
         let (connection, way) = self.way()?;
-        let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_LIST_BYTES);
-        let answer = self.answer(&way, Box::pin(stub.list_annotations(self.request(request)))).await;
+        let mut stub = V2Client::new(connection).max_decoding_message_size(most_bytes);
+        let announced = OnceLock::new();
+        let call = async {
+            let answer = stub.list_annotations(self.request(request)).await;
+            if let Some(bytes) = answer.as_ref().err().and_then(bytes_too_many) {
+                let _ = announced.set(bytes);
+            }
+            answer
+        };
+        let answer = self.answer(&way, Box::pin(call)).await;
+        let answer = match announced.get() {
+            Some(&bytes) => {
+                let message = format!("the answer to a list has {bytes} bytes, more than {most_bytes}");
+                Err(Error::TooLarge { message, bytes })
+            }
+            None => answer,
+        };
         let annotations = answered(
             turn,
             answer.and_then(|answer| self.peer.said(answer.status).map(|()| answer.annotations)),
@@ -139,7 +154,7 @@ impl Channel {
         request: api::PostAnnotationsRequest,
     ) -> Result<(), Error> {
         let (connection, way) = self.way()?;
-        let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_LIST_BYTES);
+        let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_POSTED_BYTES);
         let answer = self.answer(&way, Box::pin(stub.post_annotations(self.request(request)))).await;
         answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
     }
@@ -282,6 +297,12 @@ fn credential(credential: &Credential) -> Result<(&'static str, MetadataValue<As
     // Keeps it out of debug texts and of HTTP/2's header tables.
     value.set_sensitive(true);
     Ok((key, value))
+}
+
+/// How many bytes a message has that tonic did not take because of that: it reads no further than its length.
+fn bytes_too_many(status: &tonic::Status) -> Option<u64> {
+    let found = status.message().strip_prefix("Error, decoded message length too large: found ")?;
+    found.split_once(' ')?.0.parse().ok()
 }
 
 fn answered<T>(turn: Turn, answer: Result<T, Error>) -> Result<T, Error> {

@@ -200,7 +200,7 @@ impl Run<'_> {
     async fn look_and_save(&self, batch: Batch, turn: Turn) -> Vec<u32> {
         let (mut there, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
         while let Some((ids, turn)) = parts.next(self).await {
-            let listed = match lists::pairs(self, &ids, turn).await {
+            let mut listed = match lists::pairs(self, &ids, turn).await {
                 Ok(listed) => listed,
                 Err(setback) => {
                     if let Some((ids, error)) = parts.failed(ids, setback) {
@@ -209,11 +209,14 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let (places, annotations): (Vec<u32>, Vec<_>) = listed.into_iter().unzip();
+            let unclear = self.settle_unclear(&listed, batch.in_doubt);
+            let _memory = listed.memory();
+            let (places, annotations): (Vec<u32>, Vec<_>) = listed.there.into_iter().unzip();
             if self.save(annotations).await.is_err() {
                 continue;
             }
-            let gone: Vec<_> = ids.into_iter().filter(|id| !places.contains(id)).collect();
+            let is_told = |id: &u32| !unclear.contains(id) && !places.contains(id);
+            let gone: Vec<_> = ids.into_iter().filter(is_told).collect();
             let outcome = if batch.in_doubt { Outcome::Deleted } else { Outcome::Absent };
             self.call.settle(&gone, outcome, None);
             there.extend(places);
@@ -230,11 +233,30 @@ impl Run<'_> {
         })
     }
 
+    /// Settles those of which a list does not tell whether they are there, before anything is done with them, and
+    /// gives them.
+    pub fn settle_unclear(&self, listed: &lists::Pairs, in_doubt: bool) -> HashSet<u32> {
+        let mut unclear = HashSet::new();
+        for (id, error) in listed.unclear() {
+            let is_respelled = listed.respelled.iter().any(|(respelled, _)| *respelled == id);
+            let outcome = match is_respelled {
+                _ if in_doubt => Outcome::Unknown,
+                true => Outcome::Failed,
+                false => Outcome::Unsent,
+            };
+            self.call.settle(&[id], outcome, Some(&error));
+            unclear.insert(id);
+        }
+        unclear
+    }
+
     /// These were not listed, so nothing may be done with them; nor with others, where every list would fail.
     pub fn cannot_look(&self, ids: &[u32], error: &Arc<Error>, in_doubt: bool) {
         let verdict = Verdict::on(error);
         let outcome = match verdict {
             _ if in_doubt => Outcome::Unknown,
+            // The service refused nothing.
+            _ if matches!(**error, Error::Listing { .. } | Error::TooLarge { .. }) => Outcome::Unsent,
             Verdict::Refused => Outcome::Failed,
             _ => Outcome::Unsent,
         };

@@ -2,7 +2,7 @@
 //! goes that is not in it, and where there is a cap, so that nothing goes that was not counted.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     pin::{Pin, pin},
     sync::Arc,
 };
@@ -12,25 +12,42 @@ use futures_util::{StreamExt as _, stream};
 use super::{
     call::Call,
     dispatch::{Batch, Form, Run, Setback, departures},
-    lists::{Pages, Parts},
+    lists::{self, Pages, Parts},
     precautions::over_the_limit,
     quota::Turn,
+    spelling::respelled_input,
 };
 use crate::{
     backup::Backup,
     error::{Error, Kind},
     ids::{ColumnBuilder, IdError, Targets},
     report::Outcome,
-    wire::Listed,
 };
 
 /// What lists show of some inputs.
 #[derive(Default)]
 struct Found {
     /// For each input of which anything was listed, the annotations that go: all but the input-level ones.
-    annotations: HashMap<u32, Vec<String>>,
-    /// How many pages it took to list them.
-    pages: u32,
+    annotations: HashMap<u32, Ids>,
+}
+
+/// IDs, one after the other: there may be millions.
+#[derive(Default)]
+struct Ids {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Ids {
+    fn push(&mut self, id: &str) {
+        self.text.push_str(id);
+        self.ends.push(self.text.len());
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end])
+    }
 }
 
 /// Lists a batch of inputs, saves what is on them, and deletes that.
@@ -43,35 +60,8 @@ pub(super) fn delete<'a>(
     Box::pin(async move {
         for (inputs, found) in survey(run, batch, turn).await {
             delete_found(run, &inputs, &found, None).await;
-            if found.pages > 1 {
-                delete_overlooked(run, &inputs, found).await;
-            }
         }
     })
-}
-
-/// Pages are counted from the first annotation that is there: while several are read, what others delete meanwhile
-/// moves something to a page that was read before. So these inputs are listed again, until nothing new is found.
-async fn delete_overlooked(run: &Run<'_>, inputs: &[u32], found: Found) {
-    let is_done = |id: &u32| run.ledger().outcome(*id) == Outcome::Deleted;
-    let of_each = |(input, ids): (u32, Vec<String>)| ids.into_iter().map(move |id| (input, id));
-    let mut seen: HashSet<(u32, String)> = found.annotations.into_iter().flat_map(of_each).collect();
-    let mut open: Vec<u32> = inputs.iter().copied().filter(is_done).collect();
-    while !open.is_empty()
-        && let Ok(turn) = run.turn().await
-    {
-        // If they cannot be listed, whether they are cleared is not known.
-        let surveyed = survey(run, Batch { ids: std::mem::take(&mut open), in_doubt: true }, turn).await;
-        for (input, mut annotations) in surveyed.into_iter().flat_map(|(_, found)| found.annotations) {
-            // Lists may be late, and still show what is deleted.
-            annotations.retain(|id| seen.insert((input, id.clone())));
-            if !annotations.is_empty() {
-                let overlooked = Found { annotations: HashMap::from([(input, annotations)]), pages: 1 };
-                delete_found(run, &[input], &overlooked, None).await;
-                open.extend(Some(input).filter(is_done));
-            }
-        }
-    }
 }
 
 /// Lists all inputs and, when no more than `most` annotations are on them, deletes these.
@@ -84,7 +74,7 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
     let (mut inputs, mut all, mut count) = (Vec::new(), Found::default(), 0);
     while let Some(parts) = surveys.next().await {
         for (ids, found) in parts {
-            count += found.annotations.values().map(Vec::len).sum::<usize>();
+            count += found.annotations.values().map(|ids| ids.ends.len()).sum::<usize>();
             if count > most {
                 return Err(over_the_limit(
                     &format!("more than {most} annotations are on these inputs"),
@@ -105,8 +95,8 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
 /// settled and left out.
 async fn survey(run: &Run<'_>, batch: Batch, turn: Turn) -> Vec<(Vec<u32>, Found)> {
     let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
-    while let Some((inputs, turn)) = parts.next(run).await {
-        match all_pages(run, &inputs, turn).await {
+    while let Some((mut inputs, turn)) = parts.next(run).await {
+        match all_pages(run, &mut inputs, turn, batch.in_doubt).await {
             Ok(found) => surveyed.push((inputs, found)),
             Err(setback) => match parts.failed(inputs, setback) {
                 // An input that is not there has nothing on it.
@@ -126,22 +116,32 @@ pub(super) fn is_no_input(error: &Error) -> bool {
     matches!(error, Error::Api(status) if status.kind() == Kind::NotFound && status.code == 30102)
 }
 
-async fn all_pages(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Found, Setback> {
-    let targets = run.call.targets();
-    let places: HashMap<_, _> = ids.iter().map(|&id| (targets.get(id as usize).input_id, id)).collect();
-    let (mut found, mut pages) = (Found::default(), Pages::new(ids, turn));
+/// What is on some inputs. Those that are listed in another spelling are settled and taken out of `inputs`.
+async fn all_pages(
+    run: &Run<'_>,
+    inputs: &mut Vec<u32>,
+    turn: Turn,
+    in_doubt: bool,
+) -> Result<Found, Setback> {
+    let listed = inputs.clone();
+    let (mut found, mut pages) = (Found::default(), Pages::new(&listed, turn));
     while let Some(page) = pages.next(run).await? {
-        let (own, others): (Vec<Listed>, Vec<Listed>) =
-            page.into_iter().partition(|listed| listed.annotation.input_level);
-        for (listed, goes) in own.iter().map(|it| (it, false)).chain(others.iter().map(|it| (it, true))) {
-            if let Some(&input) = places.get(listed.annotation.input_id.as_str()) {
-                let annotations = found.annotations.entry(input).or_default();
-                annotations.extend(goes.then(|| listed.annotation.id.clone()));
-            }
+        let lists::Page { annotations, memory: _memory } = page;
+        let (own, others): (Vec<_>, Vec<_>) =
+            annotations.into_iter().partition(|(_, listed)| listed.annotation.input_level);
+        for (input, _) in own {
+            found.annotations.entry(input).or_default();
         }
-        run.save(others).await?;
+        for (input, listed) in &others {
+            found.annotations.entry(*input).or_default().push(&listed.annotation.id);
+        }
+        run.save(others.into_iter().map(|(_, listed)| listed).collect()).await?;
     }
-    found.pages = pages.read();
+    for (input, spelling) in pages.respelled() {
+        let outcome = if in_doubt { Outcome::Unknown } else { Outcome::Failed };
+        run.call.settle(&[input], outcome, Some(&respelled_input(spelling)));
+        inputs.retain(|&id| id != input);
+    }
     Ok(found)
 }
 
@@ -151,7 +151,8 @@ async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Opti
     let (known, missing): (Vec<u32>, Vec<u32>) = inputs.iter().partition(|id| is_known(id));
     // Every input has at least an annotation of its own level.
     run.call.settle(&missing, Outcome::Absent, None);
-    let (bare, busy): (Vec<u32>, Vec<u32>) = known.iter().partition(|id| found.annotations[id].is_empty());
+    let (bare, busy): (Vec<u32>, Vec<u32>) =
+        known.iter().partition(|id| found.annotations[id].ends.is_empty());
     run.call.settle(&bare, Outcome::Deleted, None);
     if busy.is_empty() {
         return;
@@ -177,7 +178,7 @@ async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Opti
 fn pairs(run: &Run<'_>, inputs: &[u32], found: &Found) -> Result<Targets, IdError> {
     let [mut input_ids, mut annotation_ids] = ["input_ids", "annotation_ids"].map(ColumnBuilder::new);
     for id in inputs {
-        for annotation_id in &found.annotations[id] {
+        for annotation_id in found.annotations[id].iter() {
             input_ids.push(run.call.targets().get(*id as usize).input_id)?;
             annotation_ids.push(annotation_id)?;
         }

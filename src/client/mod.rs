@@ -9,6 +9,7 @@ mod group;
 mod heard;
 mod inputs;
 mod lists;
+mod memory;
 mod peer;
 mod plan;
 mod precautions;
@@ -17,6 +18,7 @@ mod reconcile;
 mod request;
 mod restore;
 mod retry;
+mod spelling;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
@@ -32,6 +34,7 @@ use crate::{
 pub use call::{Call, Precautions, Progress};
 use channel::Channel;
 use group::{Groups, UserApp};
+use memory::Memory;
 use quota::Quota;
 
 /// Deletes annotations of one app. Cheap to clone: clones share the connection and the pace. In a process that
@@ -61,6 +64,7 @@ pub struct Client {
 struct Traffic {
     quota: Quota,
     groups: Arc<Groups>,
+    memory: Memory,
 }
 
 impl Client {
@@ -158,6 +162,7 @@ impl Client {
         self.traffic.get_or_init(|| Traffic {
             quota: Quota::new(limits.requests_per_second, limits.max_in_flight),
             groups: Arc::default(),
+            memory: Memory::default(),
         })
     }
 
@@ -167,6 +172,11 @@ impl Client {
 
     fn groups(&self) -> &Arc<Groups> {
         &self.traffic().groups
+    }
+
+    /// What the answers to lists may take.
+    fn memory(&self) -> &Memory {
+        &self.traffic().memory
     }
 
     fn user_app_id(&self) -> UserAppIdSet {

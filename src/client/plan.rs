@@ -12,15 +12,26 @@ use super::{
     lists::{self, Pages, Parts},
     precautions::over_the_limit,
     quota::Turn,
+    spelling::respelled_input,
 };
 use crate::{
+    LOGGER,
     error::Error,
-    plan::{Plan, PlanBuilder},
+    plan::{Plan, PlanBuilder, Rows},
     wire::Listed,
 };
 
-/// A part of a call and what is there of it.
-type Looked = (Vec<u32>, Vec<Listed>);
+/// A part of a call, and what lists show of it.
+#[derive(Default)]
+struct Looked {
+    ids: Vec<u32>,
+    /// What is listed.
+    rows: Rows,
+    /// What is there: the place of its pair, or of its input, among the targets, and its row.
+    there: Vec<(u32, u32)>,
+    /// What is there in another spelling alone; for a pair with its row.
+    respelled: HashMap<u32, Option<u32>>,
+}
 
 /// Looks up what a call names.
 pub(super) async fn run(client: &Client, call: &Call) -> Result<Plan, Error> {
@@ -42,9 +53,9 @@ async fn looked_up(client: &Client, call: &Call) -> Result<PlanBuilder, Arc<Erro
     let mut parts = pin!(parts.buffered(client.settings.limits.max_in_flight));
     let mut plan = PlanBuilder::default();
     while let Some(looked) = parts.next().await {
-        for (ids, listed) in looked? {
-            enter(&mut plan, call, &ids, &listed);
-            call.has_looked_up(ids.len());
+        for part in looked? {
+            call.has_looked_up(part.ids.len());
+            enter(&mut plan, call, &part);
         }
         if let Some(most) = call.precautions().max_deletions
             && plan.deletions() > most
@@ -66,16 +77,16 @@ async fn look_up(run: &Run<'_>, batch: Batch, turn: Turn) -> Result<Vec<Looked>,
     let (mut looked, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
     while let Some((ids, turn)) = parts.next(run).await {
         let listed = match run.call.targets().are_pairs() {
-            true => {
-                lists::pairs(run, &ids, turn).await.map(|pairs| pairs.into_iter().map(|(_, it)| it).collect())
-            }
-            false => all_pages(run, &ids, turn).await,
+            true => all_pairs(run, ids.clone(), turn).await,
+            false => all_pages(run, ids.clone(), turn).await,
         };
         match listed {
-            Ok(listed) => looked.push((ids, listed)),
+            Ok(part) => looked.push(part),
             Err(setback) => match parts.failed(ids, setback) {
-                Some((ids, error)) if is_no_input(&error) => looked.push((ids, Vec::new())),
-                Some((_, error)) => return Err(error),
+                Some((ids, error)) if is_no_input(&error) => {
+                    looked.push(Looked { ids, ..Looked::default() });
+                }
+                Some((ids, error)) => return Err(about(run, &ids, error)),
                 None => {}
             },
         }
@@ -83,25 +94,84 @@ async fn look_up(run: &Run<'_>, batch: Batch, turn: Turn) -> Result<Vec<Looked>,
     Ok(looked)
 }
 
-async fn all_pages(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Vec<Listed>, Setback> {
-    let (mut all, mut pages) = (Vec::new(), Pages::new(ids, turn));
-    while let Some(page) = pages.next(run).await? {
-        all.extend(page);
+/// A list that tells nothing of an ID ends the plan, which names it.
+fn about(run: &Run<'_>, ids: &[u32], error: Arc<Error>) -> Arc<Error> {
+    match (&*error, ids) {
+        (Error::Listing { message }, [id]) => {
+            let target = run.call.targets().get(*id as usize);
+            let which = match target.annotation_id {
+                Some(annotation_id) => format!("annotation {annotation_id:?} of input {:?}", target.input_id),
+                None => format!("input {:?}", target.input_id),
+            };
+            Arc::new(Error::Listing { message: format!("{which} cannot be planned: {message}") })
+        }
+        _ => error,
     }
-    Ok(all)
+}
+
+async fn all_pairs(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> Result<Looked, Setback> {
+    let listed = lists::pairs(run, &ids, turn).await?;
+    let untold = |(id, error)| listed.untold.contains(&id).then_some(error);
+    if let Some(error) = listed.unclear().find_map(untold) {
+        return Err(Setback::Failed(error));
+    }
+    if let Some((_, error)) = listed.unclear().next() {
+        log::warn!(target: LOGGER, "{}{error}", many(listed.respelled.len()));
+    }
+    let mut part = Looked { ids, ..Looked::default() };
+    for (id, listed) in &listed.there {
+        part.enter(*id, listed);
+    }
+    for (id, listed) in &listed.respelled {
+        part.respelled.insert(*id, Some(part.rows.len() as u32));
+        part.rows.push(listed);
+    }
+    Ok(part)
+}
+
+async fn all_pages(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> Result<Looked, Setback> {
+    let (mut part, mut pages) = (Looked::default(), Pages::new(&ids, turn));
+    while let Some(page) = pages.next(run).await? {
+        for (id, listed) in &page.annotations {
+            part.enter(*id, listed);
+        }
+    }
+    part.respelled = pages.respelled().map(|(id, _)| (id, None)).collect();
+    if let Some((_, spelling)) = pages.respelled().next() {
+        log::warn!(target: LOGGER, "{}{}", many(part.respelled.len()), respelled_input(spelling));
+    }
+    // In the order of the call, and those of one input as they were listed.
+    part.there.sort_unstable();
+    Ok(Looked { ids, ..part })
+}
+
+impl Looked {
+    fn enter(&mut self, id: u32, listed: &Listed) {
+        self.there.push((id, self.rows.len() as u32));
+        self.rows.push(listed);
+    }
+}
+
+/// What a warning about so many IDs begins with, of which it tells one.
+fn many(count: usize) -> String {
+    if count == 1 { String::new() } else { format!("one of {count} IDs of a plan: ") }
 }
 
 /// Enters what is there of some IDs, in their order, and what is not.
-fn enter(plan: &mut PlanBuilder, call: &Call, ids: &[u32], listed: &[Listed]) {
-    let targets = call.targets();
-    let mut there: HashMap<(&str, Option<&str>), Vec<&Listed>> = HashMap::new();
-    for one in listed {
-        let annotation_id = targets.are_pairs().then_some(one.annotation.id.as_str());
-        there.entry((&one.annotation.input_id, annotation_id)).or_default().push(one);
-    }
-    for target in ids.iter().map(|&id| targets.get(id as usize)) {
-        match there.get(&(target.input_id, target.annotation_id)) {
-            Some(found) => found.iter().for_each(|listed| plan.push_listed(listed)),
+fn enter(plan: &mut PlanBuilder, call: &Call, part: &Looked) {
+    let mut there = part.there.as_slice();
+    for (id, target) in part.ids.iter().map(|&id| (id, call.targets().get(id as usize))) {
+        let (own, others) = there.split_at(there.partition_point(|(of, _)| *of <= id));
+        there = others;
+        for (_, row) in own {
+            plan.push_listed(target.input_id, &part.rows.get(*row as usize));
+        }
+        match part.respelled.get(&id) {
+            _ if !own.is_empty() => {}
+            Some(row) => {
+                let row = row.map(|row| part.rows.get(row as usize));
+                plan.push_respelled(target.input_id, target.annotation_id, row.as_ref());
+            }
             None => plan.push_absent(target.input_id, target.annotation_id),
         }
     }

@@ -9,7 +9,10 @@
 //! Nor is it documented whether a list shows a deletion at once. Where a list and an answer contradict each other,
 //! the list may be late: it is asked again, with growing pauses, before anything is called failed.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tokio::time;
 
@@ -17,6 +20,7 @@ use super::{
     dispatch::{Run, Setback},
     lists::{self, Pages},
     retry::{self, Verdict},
+    spelling::respelled_input,
 };
 use crate::{
     LOGGER,
@@ -139,9 +143,13 @@ async fn send_again(run: &Run<'_>, mut part: Part) -> Option<Part> {
 /// to do for it.
 async fn sift(run: &Run<'_>, part: &mut Part) -> bool {
     pause_before_look(run, part.looks).await;
-    let Some(there) = look(run, part).await else {
+    let Some(Looked { there, unclear }) = look(run, part).await else {
         return false;
     };
+    for (id, error) in &unclear {
+        part.settle_unclear(run, *id, error);
+    }
+    part.ids.retain(|id| !unclear.contains_key(id));
     let is_done = |id: u32| there.contains(&id) == run.wants_it_there();
     let (done, open): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| is_done(id));
     run.call.settle(&done, part.outcome_if_done(), Some(&part.error));
@@ -170,9 +178,13 @@ async fn confirm(run: &Run<'_>, culprits: Vec<Part>) {
         let ids = open.iter().flat_map(|part| part.ids.iter().copied()).collect();
         let together = Part { ids, error: Arc::clone(&first.error), ..*first };
         pause_before_look(run, looks).await;
-        let Some(there) = look(run, &together).await else {
+        let Some(Looked { there, unclear }) = look(run, &together).await else {
             return;
         };
+        open.retain(|part| match unclear.get(&part.ids[0]) {
+            Some(error) => part.settle_unclear(run, part.ids[0], error),
+            None => true,
+        });
         let is_done = |part: &Part| there.contains(&part.ids[0]) == run.wants_it_there();
         for part in &open {
             let outcome = if is_done(part) { part.outcome_if_done() } else { part.outcome_if_open(looks) };
@@ -199,17 +211,17 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
 
 /// Whether lists show nothing on an input but its input-level annotation.
 async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
-    // An input has few annotations of its own level.
-    const MOST_PAGES: u32 = 10;
     let ids = [id];
     let mut pages = Pages::new(&ids, run.turn().await?);
-    while pages.read() < MOST_PAGES {
-        let Some(page) = pages.next(run).await? else { return Ok(true) };
-        if page.iter().any(|listed| !listed.annotation.input_level) {
+    while let Some(page) = pages.next(run).await? {
+        if page.annotations.iter().any(|(_, listed)| !listed.annotation.input_level) {
             return Ok(false);
         }
     }
-    Err(run.client.channel.unreadable("the list of an input's annotations has no end").into())
+    match pages.respelled().next() {
+        Some((_, spelling)) => Err(Setback::Failed(respelled_input(spelling))),
+        None => Ok(true),
+    }
 }
 
 async fn pause_before_look(run: &Run<'_>, looks: u32) {
@@ -220,16 +232,36 @@ async fn pause_before_look(run: &Run<'_>, looks: u32) {
     }
 }
 
-/// Which pairs of a part are there, by one list. `None` when that cannot be found out; then it is settled.
-async fn look(run: &Run<'_>, part: &Part) -> Option<HashSet<u32>> {
-    let listed = async { lists::pairs(run, &part.ids, run.turn().await?).await };
-    match listed.await {
-        Ok(listed) => Some(listed.into_iter().map(|(id, _)| id).collect()),
-        Err(setback) => {
-            undecided(run, part, setback);
-            None
+/// What one list shows of a part.
+struct Looked {
+    there: HashSet<u32>,
+    /// Those of which it does not tell whether they are there, and why.
+    unclear: HashMap<u32, Arc<Error>>,
+}
+
+/// Which pairs of a part are there, by one list; by several, where one is too large. `None` when that cannot be found
+/// out; then it is settled.
+async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
+    let mut looked = Looked { there: HashSet::new(), unclear: HashMap::new() };
+    let mut open = vec![part.ids.clone()];
+    while let Some(ids) = open.pop() {
+        let listed = async { lists::pairs(run, &ids, run.turn().await?).await };
+        match listed.await {
+            Ok(listed) => {
+                looked.unclear.extend(listed.unclear());
+                looked.there.extend(listed.there.iter().map(|(id, _)| *id));
+            }
+            Err(Setback::Failed(error)) if error.is_too_large() && ids.len() > 1 => {
+                let (first, second) = ids.split_at(ids.len() / 2);
+                open.extend([first.to_vec(), second.to_vec()]);
+            }
+            Err(setback) => {
+                undecided(run, part, setback);
+                return None;
+            }
         }
     }
+    Some(looked)
 }
 
 /// The list failed, so what became of the part stays unknown: because its own request went unanswered, or, where
@@ -276,6 +308,12 @@ impl Part {
             looks: 0,
             tried_alone: false,
         }
+    }
+
+    /// A list does not tell whether this is there, in the spelling that was asked for. Nothing more is done with it.
+    fn settle_unclear(&self, run: &Run<'_>, id: u32, why: &Arc<Error>) -> bool {
+        run.call.settle(&[id], Outcome::Unknown, Some(why));
+        false
     }
 
     /// Whether the service says of something in it that it is not there, as it should be. When something is posted it

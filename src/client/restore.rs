@@ -123,8 +123,10 @@ async fn listed(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> (Vec<u32>, Vec<u32>
     while let Some((ids, turn)) = parts.next(run).await {
         match lists::pairs(run, &ids, turn).await {
             Ok(listed) => {
-                let there: HashSet<u32> = listed.into_iter().map(|(id, _)| id).collect();
-                let (shown, others): (Vec<u32>, Vec<u32>) = ids.iter().partition(|id| there.contains(id));
+                let unclear = run.settle_unclear(&listed, false);
+                let there: HashSet<u32> = listed.there.into_iter().map(|(id, _)| id).collect();
+                let told = ids.iter().filter(|id| !unclear.contains(id));
+                let (shown, others): (Vec<u32>, Vec<u32>) = told.partition(|id| there.contains(id));
                 present.extend(shown);
                 missing.extend(others);
             }

@@ -29,6 +29,8 @@ impl Verdict {
             Error::Api(status) => Self::on_status(status),
             Error::Transport { reach: Reach::Unsent, .. } => Self::TurnedAway,
             Error::Transport { reach: Reach::Sent, .. } | Error::Deadline { .. } => Self::Unanswered,
+            // The service means what it lists: to ask the same again would bring the same.
+            Error::Listing { .. } | Error::TooLarge { .. } => Self::Refused,
             Error::Transport { reach: Reach::Barred, .. }
             | Error::Closed
             | Error::Ended { .. }

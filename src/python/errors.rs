@@ -110,7 +110,9 @@ fn class_of(error: &Error) -> &'static str {
         Error::Backup { .. } => "BackupError",
         Error::Journal { .. } => "JournalError",
         Error::Limit { .. } => "DeletionLimitError",
-        Error::Closed | Error::Ended { .. } => "ClarifaiError",
+        Error::Listing { .. } | Error::TooLarge { .. } | Error::Closed | Error::Ended { .. } => {
+            "ClarifaiError"
+        }
     }
 }
 
@@ -159,6 +161,8 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
         | Error::Backup { .. }
         | Error::Journal { .. }
         | Error::Limit { .. }
+        | Error::Listing { .. }
+        | Error::TooLarge { .. }
         | Error::Closed
         | Error::Ended { .. } => String::new(),
     }

@@ -270,6 +270,12 @@ impl DeletionPlan {
         self.plan.count(Action::Spare)
     }
 
+    /// IDs that the service lists in another spelling alone: pairs, or inputs. They would stay.
+    #[getter]
+    fn respelled(&self) -> usize {
+        self.plan.count(Action::Respelled)
+    }
+
     /// Mentions that repeat an earlier one.
     #[getter]
     fn duplicates(&self) -> usize {
@@ -341,7 +347,7 @@ impl DeletionPlan {
     }
 
     fn __repr__(&self) -> String {
-        let named = self.counts().map(|(name, value)| format!("{name}={value}"));
+        let named: Vec<_> = self.counts().iter().map(|(name, value)| format!("{name}={value}")).collect();
         format!(
             "DeletionPlan(user_id={:?}, app_id={:?}, {})",
             self.user_id(),
@@ -372,15 +378,20 @@ impl DeletionPlan {
 }
 
 impl DeletionPlan {
-    fn counts(&self) -> [(&'static str, String); 6] {
-        [
+    fn counts(&self) -> Vec<(&'static str, String)> {
+        let mut counts = vec![
             ("requested", self.requested().to_string()),
             ("deletions", self.deletions().to_string()),
             ("absent", self.absent().to_string()),
             ("spared", self.spared().to_string()),
             ("duplicates", self.duplicates().to_string()),
             ("requests", self.requests().to_string()),
-        ]
+        ];
+        // Hardly ever.
+        if self.respelled() > 0 {
+            counts.push(("respelled", self.respelled().to_string()));
+        }
+        counts
     }
 }
 
@@ -480,7 +491,7 @@ impl PlanIterator {
 /// What a plan would do with an annotation.
 #[pyclass(module = "clarifai_annotations", frozen)]
 pub struct PlannedAnnotation {
-    /// ``"delete"``, ``"absent"`` or ``"spared"``.
+    /// ``"delete"``, ``"absent"``, ``"spared"`` or ``"respelled"``.
     #[pyo3(get)]
     action: String,
     /// The input.
