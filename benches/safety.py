@@ -1,11 +1,16 @@
 """What safety costs: all annotations of many inputs deleted, bare and with a backup and a journal.
 
     python benches/safety.py [--annotations 1000000]
+    python benches/safety.py --growth
 
 Each way is a process of its own, against an emulator in another, without a quota and without latency: what is
 measured is our own work. The threads' processor times tell what it is spent on. Prints a table; ends with 1 when a
 way deletes less than all, takes more than 1.6 times the requests of the bare deletion with its lists, or more than
 200 MB.
+
+With --growth it prints how the cost of a backup and a journal grows: with 1, 2 and 10 million annotations, and in a paced run
+of 5,000 syncs. It ends with 1 when 10 million take 15 % more than ten times what one million takes, in seconds, in bytes
+written or in the size of the backup, or when a run writes more than 2.5 times its final files.
 """
 
 from __future__ import annotations
@@ -24,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from clarifai_annotations import Client
-from service import PER_INPUT, service
+from service import PER_INPUT, annotation_id, input_id, service
 
 MOST_REQUESTS = 1.6
 MOST_MEGABYTES = 200
@@ -60,6 +65,29 @@ WAYS: dict[str, tuple[Callable[..., int], list[str]]] = {
     "with a backup and a journal": (by_inputs, ["backup", "journal"]),
     "with a backup and a journal, planned": (planned, ["backup", "journal"]),
 }
+
+
+GROWTH = [1_000_000, 2_000_000, 10_000_000]
+MOST_GROWTH = 1.15
+MOST_WRITTEN = 2.5
+SYNCS, PER_SYNC, SYNCS_PER_SECOND = 5000, 16, 200
+PACED = "paced"
+
+
+def paced(base_url: str, folder: str) -> int:
+    """Delete pair by pair with a backup, a batch at a time, so that each batch is a sync of its own."""
+    input_ids, annotation_ids = zip(*((input_id(n), annotation_id(n)) for n in range(SYNCS * PER_SYNC)), strict=True)
+    settings = {**CLIENT, "requests_per_second": 2 * SYNCS_PER_SECOND, "batch_size": PER_SYNC, "max_in_flight": 1}
+    with Client(base_url=base_url, **settings) as client:
+        return client.delete_annotations(
+            input_ids, annotation_ids, backup=Path(folder) / "backup", journal=Path(folder) / "journal"
+        ).requests
+
+
+def bytes_written() -> int:
+    """The bytes that this process made the disk write."""
+    [line] = [it for it in Path("/proc/self/io").read_text().splitlines() if it.startswith("write_bytes")]
+    return int(line.split()[1])
 
 
 def megabytes(field: str) -> float:
@@ -108,17 +136,65 @@ def one_way(way: str, base_url: str, annotations: int) -> None:
     with Client(base_url=base_url, **CLIENT) as client, tempfile.TemporaryDirectory() as folder:
         client.plan_input_deletion(ids[:1])  # the connection, and what every call needs
         before, times, start = megabytes("VmRSS"), ThreadTimes(), time.perf_counter()
-        go, files = WAYS[way]
-        requests = go(client, ids, **{name: Path(folder) / name for name in files})
+        written = bytes_written()
+        if way == PACED:
+            requests = paced(base_url, folder)
+        else:
+            go, files = WAYS[way]
+            requests = go(client, ids, **{name: Path(folder) / name for name in files})
         elapsed = time.perf_counter() - start
         figures = {
             "requests": requests,
             "seconds": elapsed,
             "megabytes": megabytes("VmHWM") - before,
             "threads": times.end(),
+            "written": (bytes_written() - written) / 1e6,
             "files": {path.name: path.stat().st_size / 1e6 for path in Path(folder).iterdir()},
         }
     print(json.dumps(figures))
+
+
+def measure(way: str, base_url: str, annotations: int) -> dict[str, Any]:
+    """Go one way in a process of its own."""
+    command = [sys.executable, __file__, "--way", way, "--base-url", base_url, "--annotations", str(annotations)]
+    figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert isinstance(figures, dict)
+    return figures
+
+
+def growth() -> int:
+    """Print how the cost grows."""
+    print("| run | requests | seconds | memory | written | files | written of the files |")
+    print("|---|---|---|---|---|---|---|")
+    missed, first = [], {}
+    runs = [(f"{count:,} annotations", "with a backup and a journal", count) for count in GROWTH]
+    runs.append((f"{SYNCS:,} syncs of {PER_SYNC}, paced", PACED, SYNCS * PER_SYNC))
+    for name, way, count in runs:
+        with service(count, boxes=True) as peer:
+            figures = measure(way, peer.base_url, count)
+            left = peer.saw()["left"]
+        size = sum(figures["files"].values())
+        files = ", ".join(f"{name} {size:.1f} MB" for name, size in sorted(figures["files"].items()))
+        print(
+            f"| {name} | {figures['requests']:,} | {figures['seconds']:.1f} | {figures['megabytes']:.0f} MB "
+            f"| {figures['written']:.1f} MB | {files} | {figures['written'] / size:.2f} |",
+            flush=True,
+        )
+        if left:
+            missed.append(f"{name}: {left} annotations are left")
+        if figures["written"] > MOST_WRITTEN * size:
+            missed.append(f"{name}: {figures['written'] / size:.2f} times its files was written")
+        grown = {"seconds": figures["seconds"], "written": figures["written"], "size": size}
+        first = first or grown
+        if count == max(GROWTH):
+            times = count / GROWTH[0]
+            missed += [
+                f"{name}: {what} grew by {value / first[what]:.1f}, for {times:.0f} times the annotations"
+                for what, value in grown.items()
+                if value > MOST_GROWTH * times * first[what]
+            ]
+    print(*missed, sep="\n", end="\n" if missed else "")
+    return int(bool(missed))
 
 
 def main() -> int:
@@ -127,21 +203,22 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--annotations", type=int, default=1_000_000)
+    parser.add_argument("--growth", action="store_true")
     parser.add_argument("--way", help=argparse.SUPPRESS)
     parser.add_argument("--base-url", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way is not None:
         one_way(options.way, options.base_url, options.annotations)
         return 0
+    if options.growth:
+        return growth()
 
     print("| way | requests | of the bare | seconds | memory | network, backup, journal threads | files |")
     print("|---|---|---|---|---|---|---|")
     bare, missed = 0, []
     for way in WAYS:
         with service(options.annotations, boxes=True) as peer:
-            command = [sys.executable, __file__, "--way", way, "--base-url", peer.base_url]
-            command += ["--annotations", str(options.annotations)]
-            figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            figures = measure(way, peer.base_url, options.annotations)
             saw = peer.saw()
         requests = figures["requests"]
         bare = bare or requests

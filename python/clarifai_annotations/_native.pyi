@@ -447,7 +447,7 @@ def restore_annotations(
 
     Save for what the service sets itself: ``created_at`` and ``modified_at``. What is there already is
     left alone; of an annotation that was saved more than once, the latest copy counts. A backup that
-    was cut off by a crash is read up to its last complete row group.
+    was cut off by a crash is read up to its last sync.
 
     Args:
         backup: Path of the file that ``backup=`` of a deletion wrote. Other programs may have rewritten
@@ -464,7 +464,8 @@ def restore_annotations(
         What became of every annotation.
 
     Raises:
-        BackupError: The file cannot be read, is no backup, or holds annotations of other apps only.
+        BackupError: The file cannot be read, is no backup, holds annotations of other apps only, or a row and its
+            annotation disagree. Nothing was sent.
         IdError: An ID in ``input_ids`` is empty, blank or missing. Nothing was sent.
         ConfigurationError: A setting is missing. Nothing was sent.
         RestoreError: Not everything is there again; ``.report`` says what became of every annotation.

@@ -284,7 +284,7 @@ pub struct Pairs {
     memory: Option<Reserved>,
 }
 
-impl<'a> Pairs {
+impl Pairs {
     /// Of which it cannot be said whether they are there, each with the reason.
     pub fn unclear(&self) -> impl Iterator<Item = (u32, Arc<Error>)> {
         let respelled = self.respelled.iter().map(|(id, listed)| (*id, spelling::respelled(listed)));
