@@ -76,8 +76,15 @@ PACED = "paced"
 
 def paced(base_url: str, folder: str) -> int:
     """Delete pair by pair with a backup, a batch at a time, so that each batch is a sync of its own."""
-    input_ids, annotation_ids = zip(*((input_id(n), annotation_id(n)) for n in range(SYNCS * PER_SYNC)), strict=True)
-    settings = {**CLIENT, "requests_per_second": 2 * SYNCS_PER_SECOND, "batch_size": PER_SYNC, "max_in_flight": 1}
+    input_ids, annotation_ids = zip(
+        *((input_id(n), annotation_id(n)) for n in range(SYNCS * PER_SYNC)), strict=True
+    )
+    settings = {
+        **CLIENT,
+        "requests_per_second": 2 * SYNCS_PER_SECOND,
+        "batch_size": PER_SYNC,
+        "max_in_flight": 1,
+    }
     with Client(base_url=base_url, **settings) as client:
         return client.delete_annotations(
             input_ids, annotation_ids, backup=Path(folder) / "backup", journal=Path(folder) / "journal"
@@ -156,7 +163,16 @@ def one_way(way: str, base_url: str, annotations: int) -> None:
 
 def measure(way: str, base_url: str, annotations: int) -> dict[str, Any]:
     """Go one way in a process of its own."""
-    command = [sys.executable, __file__, "--way", way, "--base-url", base_url, "--annotations", str(annotations)]
+    command = [
+        sys.executable,
+        __file__,
+        "--way",
+        way,
+        "--base-url",
+        base_url,
+        "--annotations",
+        str(annotations),
+    ]
     figures = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert isinstance(figures, dict)
     return figures
@@ -166,7 +182,8 @@ def growth() -> int:
     """Print how the cost grows."""
     print("| run | requests | seconds | memory | written | files | written of the files |")
     print("|---|---|---|---|---|---|---|")
-    missed, first = [], {}
+    missed: list[str] = []
+    first: dict[str, float] = {}
     runs = [(f"{count:,} annotations", "with a backup and a journal", count) for count in GROWTH]
     runs.append((f"{SYNCS:,} syncs of {PER_SYNC}, paced", PACED, SYNCS * PER_SYNC))
     for name, way, count in runs:

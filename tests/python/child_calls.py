@@ -26,7 +26,23 @@ def counts(report):
     names = "requested deleted absent failed unknown unsent".split()
     return report and {name: getattr(report, name) for name in names}
 
+# Its other end is this process's alone: children that live on end with it.
+until_the_end, alive = os.pipe()
+
+def fork_once():
+    forked = []
+    def callback(progress):
+        if not forked and not progress.finished:
+            forked.append(os.fork())
+            if not forked[0]:
+                os.close(1)
+                os.read(until_the_end, 1)
+                os._exit(0)
+    return callback
+
 def result(call):
+    if call["leaves_a_child"]:
+        call["options"]["progress"] = fork_once()
     if call["most_bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (call["most_bytes"], call["most_bytes"]))
     try:
@@ -42,6 +58,7 @@ while line := sys.stdin.readline():
         # Behind the child's result, if it came to that.
         print(flush=True)
     else:
+        os.close(alive)
         print(os.getpid(), flush=True)
         print(json.dumps(result(json.loads(line))), flush=True)
         os._exit(0)
@@ -64,9 +81,14 @@ class ChildCalls:
         *columns: list[str],
         settings: dict[str, Any] | None = None,
         most_bytes: int = 0,
+        leaves_a_child: bool = False,
         **options: Any,
     ) -> None:
-        """Begin a call of a client of an emulator. No file may grow beyond `most_bytes`, if there are any."""
+        """Begin a call of a client of an emulator.
+
+        No file may grow beyond `most_bytes`, if there are any. While it runs it may fork a child, which lives for as long as
+        there may be calls.
+        """
         settings = {
             "user_id": "emulator-user",
             "app_id": "emulator-app",
@@ -81,6 +103,7 @@ class ChildCalls:
             "options": options,
             "settings": settings,
             "most_bytes": most_bytes,
+            "leaves_a_child": leaves_a_child,
         }
         self.stdin.write(json.dumps(call, default=str).encode() + b"\n")
         self.pid = int(self.stdout.readline())

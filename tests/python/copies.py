@@ -91,7 +91,9 @@ def copies(path: Path) -> list[tuple[Pair, bytes]]:
 
 def logs(path: Path) -> list[Path]:
     """The logs of a backup, oldest first."""
-    found = [it for it in path.parent.iterdir() if re.fullmatch(re.escape(path.name) + r"\.\d+\.log", it.name)]
+    found = [
+        it for it in path.parent.iterdir() if re.fullmatch(re.escape(path.name) + r"\.\d+\.log", it.name)
+    ]
     return sorted(found, key=lambda it: int(it.name.split(".")[-2]))
 
 

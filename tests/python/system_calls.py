@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,9 @@ TRACED = (
     "ftruncate,lseek,copy_file_range,sendfile"
 )
 
-STARTED = re.compile(r"^(?P<pid>\d+) +(?P<name>\w+)\((?P<arguments>.*?)(?P<rest>\) += .*| <unfinished \.\.\.>)$")
+STARTED = re.compile(
+    r"^(?P<pid>\d+) +(?P<name>\w+)\((?P<arguments>.*?)(?P<rest>\) += .*| <unfinished \.\.\.>)$"
+)
 RESUMED = re.compile(r"^(?P<pid>\d+) +<\.\.\. (?P<name>\w+) resumed>.*\) += (?P<result>-?\d+)")
 FILE = re.compile(r"^(?P<number>-?\d+|AT_FDCWD)<(?P<path>(?:\\.|[^>\\])*(?:->[^>]*\])?)>")
 TEXT = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
@@ -55,13 +57,15 @@ def decoded(path: str) -> str:
     return re.sub(r"\\x([0-9a-f]{2})", lambda it: chr(int(it[1], 16)), path)
 
 
-def traced(program: list[str | Path], log: Path) -> Iterator[SystemCall]:
+def traced(program: Sequence[str | Path], log: Path) -> Iterator[SystemCall]:
     """Run a program to its end, and give its system calls, each twice: as it began and as it returned."""
     if sys.platform != "linux" or shutil.which("strace") is None:
         pytest.skip("there is no strace")
-    strace = ["strace", "-f", "-y", "-xx", "-s", "100000000", "-e", f"trace={TRACED}", "-o", log]
+    strace = ["strace", "-f", "-y", "-xx", "-s", "100000000", "-e", f"trace={TRACED}", "-o", str(log)]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([*strace, "--", *program], capture_output=True, text=True, check=False, env=environment)
+    done = subprocess.run(
+        [*strace, "--", *program], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     begun: dict[tuple[str, str], str] = {}
     with log.open(encoding="latin-1") as lines:
@@ -149,7 +153,7 @@ class Disk:
         return False
 
     def _copy_file_range(self, call: SystemCall) -> bool:
-        raise AssertionError("the model does not know this call")
+        raise AssertionError(f"the model does not know {call.name}")
 
     _sendfile = _copy_file_range
 
@@ -176,7 +180,7 @@ class Disk:
         # The old name is gone at once, and the new one means what it meant until the folder is synced. Or the other way
         # round: POSIX allows that the rename is durable before what was written is.
         self.durable_names.pop(old, None)
-        if not inode.durable == bytes(inode.content):
+        if inode.durable != bytes(inode.content):
             self.durable_names[new] = inode
         return True
 

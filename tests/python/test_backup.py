@@ -486,9 +486,7 @@ def test_a_backup_goes_on_after_a_disk_was_full(
     seed(emulator, LONG_PAIRS)
     before = stored(emulator)
     named = columns(LONG_PAIRS)
-    calls.begin(
-        emulator, "delete_annotations", *named, backup=path, settings=SMALL_BATCHES, most_bytes=2000
-    )
+    calls.begin(emulator, "delete_annotations", *named, backup=path, settings=SMALL_BATCHES, most_bytes=2000)
     assert calls.result()["report"]["deleted"] > 0
     client.delete_annotations(*named, backup=path, missing_ok=True)
     assert {(row["input_id"], row["annotation_id"]): row["annotation"] for row in rows(path)} == {
@@ -568,7 +566,9 @@ def test_a_backup_of_the_first_form_reads_as_before_and_is_added_to(
     whole, ends, pairs = five_row_groups()
     path.write_bytes(whole)
     assert ends[-1] < len(whole)  # its end is torn
-    assert pl.DataFrame(open_backup(path))["annotation_id"].to_list() == [annotation for _, annotation in pairs]
+    assert pl.DataFrame(open_backup(path))["annotation_id"].to_list() == [
+        annotation for _, annotation in pairs
+    ]
     before = stored(emulator)
     client.delete_annotations(*columns(PAIRS), backup=path)
     assert [pair for pair, _ in copies(path)] == [*pairs, *PAIRS]
@@ -578,7 +578,7 @@ def test_a_backup_of_the_first_form_reads_as_before_and_is_added_to(
 def test_a_footer_that_an_annotation_carries_does_not_count_for_one_of_the_file(
     emulator: Emulator, client: Client, path: Path
 ) -> None:
-    other, ends, _ = five_row_groups()
+    other, _, _ = five_row_groups()
     empty_backup = other[: other.index(b"PAR1", 4) + 4]
     # An annotation may hold any bytes, and behind noise the compression leaves them as they are.
     noise = random.Random(1).randbytes(40_000)

@@ -21,7 +21,7 @@ from clarifai_grpc.grpc.api import resources_pb2
 import clarifai_annotations
 import random_cases
 from child_calls import ChildCalls, child_calls
-from clarifai_annotations import BackupError, Client, DeadlineError, Progress
+from clarifai_annotations import BackupError, Client, Progress
 from clarifai_annotations.emulator import Emulator
 from copies import Pair, columns, copies, logs, seed, stored
 
@@ -81,7 +81,7 @@ def when_it_is_under_way(
 
 
 def test_a_call_that_saves_nothing_removes_no_file_of_the_folder_that_the_program_went_to(
-    folders: tuple[Path, Path], emulator: Emulator, client: Client
+    folders: tuple[Path, Path], client: Client
 ) -> None:
     here, elsewhere = folders
     client.delete_annotations(["p"], ["a"], backup=elsewhere / "kept.parquet")
@@ -92,7 +92,11 @@ def test_a_call_that_saves_nothing_removes_no_file_of_the_folder_that_the_progra
             progress=when_it_is_under_way(lambda: os.chdir(elsewhere), lambda: names(here)),
         )  # fmt: skip
     assert Path.cwd() == elsewhere
-    assert ((elsewhere / "kept.parquet").read_bytes(), names(elsewhere), names(here)) == (kept, ["kept.parquet"], [])
+    assert ((elsewhere / "kept.parquet").read_bytes(), names(elsewhere), names(here)) == (
+        kept,
+        ["kept.parquet"],
+        [],
+    )
 
 
 @pytest.mark.parametrize("awaited", [False, True])
@@ -164,7 +168,11 @@ def test_a_symbolic_link_is_followed_and_stays(
     client.delete_annotations(*columns(PAIRS[1:]), backup=link)
     client.delete_annotations(["p"], ["none"], backup=link, missing_ok=True)
     gone = before if target_exists else {pair: before[pair] for pair in PAIRS[1:]}
-    assert (link.is_symlink(), dict(copies(target)), names(tmp_path / "disk")) == (True, gone, ["kept.parquet"])
+    assert (link.is_symlink(), dict(copies(target)), names(tmp_path / "disk")) == (
+        True,
+        gone,
+        ["kept.parquet"],
+    )
 
 
 @needs_posix
@@ -198,15 +206,21 @@ def test_of_calls_with_one_new_path_each_is_saved_or_refused(rounds: int, tmp_pa
 
             def delete(input_id: str, annotation_id: str, path: Path = path) -> bool:
                 try:
-                    return client.delete_annotations([input_id], [annotation_id], backup=path, missing_ok=True).ok
+                    return client.delete_annotations(
+                        [input_id], [annotation_id], backup=path, missing_ok=True
+                    ).ok
                 except BackupError as error:
-                    assert "is being written by another call" in str(error)
+                    if "is being written by another call" not in str(error):
+                        raise
                     return False
 
             named = [(f"p{number}", "a"), (f"p{number}", "none"), (f"p{number}", "b")]
             done = list(threads.map(lambda pair: delete(*pair), named))
             gone = {pair: message for pair, message in before.items() if pair not in stored(emulator)}
-            assert gone.keys() == {pair for pair, is_done in zip(named, done, strict=True) if is_done} & before.keys()
+            assert (
+                gone.keys()
+                == {pair for pair, is_done in zip(named, done, strict=True) if is_done} & before.keys()
+            )
             assert gone.items() <= dict(copies(path)).items()
             assert names(tmp_path) == ([path.name] if gone else [])
             path.unlink(missing_ok=True)
@@ -255,13 +269,15 @@ os.waitpid(pids[0], 0)
 
 
 @needs_posix
-def test_a_child_that_was_forked_meanwhile_and_lives_on_holds_no_backup(tmp_path: Path, calls: ChildCalls) -> None:
+def test_a_child_that_was_forked_meanwhile_and_lives_on_holds_no_backup(
+    tmp_path: Path, calls: ChildCalls
+) -> None:
     path = tmp_path / "kept.parquet"
     with Emulator(latency=0.3) as emulator:
         seed(emulator, PAIRS)
         before = stored(emulator)
         written = tmp_path / "kept.parquet.1.log"
-        program = [sys.executable, "-W", "ignore", "-c", FORKS, emulator.base_url, path, written]
+        program = [sys.executable, "-W", "ignore", "-c", FORKS, emulator.base_url, str(path), str(written)]
         with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == "again\n"
@@ -306,8 +322,8 @@ def test_nothing_is_deleted_once_the_log_or_the_lock_is_gone(what: str, tmp_path
     with Emulator(latency=0.3) as emulator, emulator.client() as client:
         seed(emulator, PAIRS)
         before = stored(emulator)
+        progress = when_it_is_under_way(remove, lambda: logs(path))
         with pytest.raises(BackupError, match=r"was (moved or )?removed.*What is not in it was not deleted"):
-            progress = when_it_is_under_way(remove, lambda: logs(path))
             client.delete_annotations(*columns(PAIRS), backup=path, progress=progress)
         assert stored(emulator) == before
 
@@ -329,13 +345,17 @@ def no_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return path
 
 
-def test_what_is_no_plain_file_is_no_backup_to_write(no_file: Path, emulator: Emulator, client: Client) -> None:
+def test_what_is_no_plain_file_is_no_backup_to_write(
+    no_file: Path, emulator: Emulator, client: Client
+) -> None:
     with pytest.raises(BackupError, match=r"it is a (pipe or a device|folder).*Nothing was deleted"):
         client.delete_annotations(*columns(PAIRS), backup=no_file)
     assert emulator.requests == []
 
 
-def test_what_is_no_plain_file_is_no_backup_to_read(no_file: Path, emulator: Emulator, client: Client) -> None:
+def test_what_is_no_plain_file_is_no_backup_to_read(
+    no_file: Path, emulator: Emulator, client: Client
+) -> None:
     for read in (client.restore_annotations, clarifai_annotations.open_backup):
         with pytest.raises(BackupError, match=r"it is a (pipe or a device|folder).*Nothing was sent"):
             read(no_file)
@@ -435,9 +455,7 @@ def test_what_is_saved_is_read_while_the_call_runs(tmp_path: Path) -> None:
         assert rows["annotation"].to_list() == [before[pair] for pair in pairs]
 
 
-def test_the_rows_of_a_backup_are_those_that_other_programs_read(
-    tmp_path: Path, emulator: Emulator, client: Client
-) -> None:
+def test_the_rows_of_a_backup_are_those_that_other_programs_read(tmp_path: Path, client: Client) -> None:
     path = tmp_path / "kept.parquet"
     client.delete_annotations(*columns(PAIRS), backup=path)
     assert pl.DataFrame(clarifai_annotations.open_backup(path)).equals(pl.read_parquet(path))
@@ -448,9 +466,7 @@ def test_a_backup_that_is_not_there_is_not_opened(tmp_path: Path) -> None:
         clarifai_annotations.open_backup(tmp_path / "kept.parquet")
 
 
-def test_a_damaged_row_breaks_the_stream_off_with_its_number(
-    tmp_path: Path, emulator: Emulator, client: Client
-) -> None:
+def test_a_damaged_row_breaks_the_stream_off_with_its_number(tmp_path: Path, client: Client) -> None:
     path = tmp_path / "kept.parquet"
     client.delete_annotations(*columns(PAIRS), backup=path)
     pl.read_parquet(path).with_columns(annotation=pl.lit(b"\xff\xff")).write_parquet(path)
@@ -487,7 +503,7 @@ int open64(const char *path, int flags, ...) {
 }
 
 static int synced(const char *name, int file) {
-    char link[64], path[4096]; 
+    char link[64], path[4096];
     strcpy(link, "/proc/self/fd/");
     char digits[16]; int n = 0, rest = file;
     do { digits[n++] = '0' + rest % 10; rest /= 10; } while (rest);
@@ -553,7 +569,7 @@ def test_a_timeout_ends_a_call_whose_disk_does_not_answer(
     if what == "restore":
         emulator.client().delete_annotations(*columns(PAIRS), backup=path)
     environment = {**os.environ, "LD_PRELOAD": str(stuck), "STUCK": call, "STUCK_NAME": name}
-    program = [sys.executable, "-c", STUCK_CALL, emulator.base_url, path, what]
+    program = [sys.executable, "-c", STUCK_CALL, emulator.base_url, str(path), what]
     done = subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout.strip(), done.returncode) == (result, 0), done.stderr
     gone = {pair: message for pair, message in before.items() if pair not in stored(emulator)}

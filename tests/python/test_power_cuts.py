@@ -53,7 +53,7 @@ def test_what_is_deleted_survives_a_power_cut_at_any_moment(
     disk, requests = Disk(folder), GrpcRequests()
     path = folder / "kept.parquet"
     parts = json.dumps([columns(PAIRS[number::calls]) for number in range(calls)])
-    program = [sys.executable, "-c", PROGRAM, clarifai_emulator.base_url, path, parts]
+    program = [sys.executable, "-c", PROGRAM, clarifai_emulator.base_url, str(path), parts]
     deleted: set[Pair] = set()
     moments = 0
     for call in traced(program, tmp_path / "trace"):

@@ -432,7 +432,10 @@ UNREADABLE: dict[str, tuple[Any, str]] = {
     "an empty file": (lambda path: path.write_text(""), "is no backup: it is no Parquet file"),
     "another Parquet file": (foreign, 'is no backup: there is no column "user_id"'),
     "a row without an ID": (without_an_id, "row 0 lacks an ID"),
-    "a row with an empty ID": (with_an_empty_id, "row 0 says annotation \"a\" of input \"\", and holds annotation"),
+    "a row with an empty ID": (
+        with_an_empty_id,
+        'row 0 says annotation "a" of input "", and holds annotation',
+    ),
     "annotations that are none": (with_numbers, 'column "annotation" is not of strings'),
     "damage": (with_nothing_inside, ""),
 }
@@ -474,9 +477,13 @@ def test_a_row_that_says_otherwise_than_its_annotation_is_refused_before_anythin
 ) -> None:
     changed = pl.read_parquet(backup)
     last = pl.int_range(pl.len()) == pl.len() - 1
-    changed.with_columns(pl.when(last).then(pl.lit("other")).otherwise(column).alias(column)).write_parquet(backup)
+    changed.with_columns(pl.when(last).then(pl.lit("other")).otherwise(column).alias(column)).write_parquet(
+        backup
+    )
     seen = len(emulator.requests)
-    with pytest.raises(BackupError, match='row 2 says annotation .*"other".*, and holds annotation .*Nothing was sent'):
+    with pytest.raises(
+        BackupError, match=r'row 2 says annotation .*"other".*, and holds annotation .*Nothing was sent'
+    ):
         client.restore_annotations(backup)
     assert len(emulator.requests) == seen
 

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import settings
@@ -27,7 +30,14 @@ from hypothesis.stateful import (
 
 import random_cases
 from child_calls import ChildCalls, child_calls
-from clarifai_annotations import ClarifaiError, DeleteReport, DeletionLimitError, RestoreReport
+from clarifai_annotations import (
+    BackupError,
+    ClarifaiError,
+    DeleteReport,
+    DeletionLimitError,
+    Progress,
+    RestoreReport,
+)
 from clarifai_annotations.emulator import Emulator, Fault
 from conftest import KEY
 from copies import Pair, annotation, columns, copies, stored, without_stamp, without_times
@@ -72,6 +82,13 @@ some_limits = st.fixed_dictionaries(
 
 Named = list[Pair] | list[str]
 
+Where = Literal["plain", "link", "relative"]
+some_where: st.SearchStrategy[Where] = st.sampled_from(["plain", "link", "relative"])
+some_meanwhile = st.sampled_from(["nothing", "look on", "change the folder"])
+
+CROWD = 1100
+"""More annotations than a page of a list has."""
+
 
 def input_of(target: Pair | str) -> str:
     return target if isinstance(target, str) else target[0]
@@ -90,6 +107,11 @@ class Safety(RuleBasedStateMachine):
         self.calls = calls
         self.folder = Path(tempfile.mkdtemp(prefix="safety-"))
         self.backup = self.folder / "backup.parquet"
+        self.elsewhere = Path(tempfile.mkdtemp(prefix="safety-elsewhere-"))
+        self.link = self.elsewhere / "link.parquet"
+        if sys.platform != "win32":
+            self.link.symlink_to(self.backup)
+        self.was_in = Path.cwd()
         self.numbers = itertools.count()
         self.there: dict[Pair, bytes] = {}
         self.saved: set[tuple[Pair, bytes]] = set()
@@ -108,7 +130,9 @@ class Safety(RuleBasedStateMachine):
         if hasattr(self, "emulator"):
             self.client.close()
             self.emulator.stop()
-        shutil.rmtree(self.folder)
+        os.chdir(self.was_in)
+        for folder in (self.folder, self.elsewhere):
+            shutil.rmtree(folder)
 
     @rule(pairs=some_pairs)
     def add(self, pairs: list[Pair]) -> None:
@@ -127,6 +151,75 @@ class Safety(RuleBasedStateMachine):
     def delete(self, named: Named, backup: bool, missing_ok: bool) -> None:
         report = self.made(named, missing_ok=missing_ok, backup=self.backup if backup else None)
         self.look(report, named, saves=backup)
+
+    @rule(named=some_named, where=some_where, meanwhile=some_meanwhile)
+    def delete_while_others_use_the_folder(self, named: Named, where: Where, meanwhile: str) -> None:
+        os.chdir(self.folder)
+        backup = {"plain": self.backup, "link": self.link, "relative": Path(self.backup.name)}[where]
+
+        def callback(_: Progress) -> None:
+            if meanwhile == "look on":
+                self.look_on()
+            elif meanwhile == "change the folder":
+                os.chdir(self.elsewhere)
+
+        report = self.made(named, backup=backup, progress=callback)
+        self.look(report, named, saves=True)
+        assert self.link.is_symlink()
+        assert list(self.elsewhere.iterdir()) == [self.link]
+
+    @rule(halves=st.tuples(some_named, some_named), where=some_where)
+    def delete_in_two_calls_at_once(self, halves: tuple[Named, Named], where: Where) -> None:
+        os.chdir(self.folder)
+        backups = [
+            self.backup,
+            {"plain": self.backup, "link": self.link, "relative": self.backup.name}[where],
+        ]
+
+        def delete(named: Named, backup: Path | str) -> None:
+            try:
+                self.made(named, backup=backup)
+            except BackupError as error:
+                if "is being written by another call" not in str(error):
+                    raise
+
+        with ThreadPoolExecutor(2) as threads:
+            list(threads.map(delete, halves, backups))
+        before, self.there = self.there, stored(self.emulator)
+        gone = {pair: message for pair, message in before.items() if pair not in self.there}
+        assert all(names(halves[0], pair) or names(halves[1], pair) for pair in gone)
+        self.saved |= gone.items()
+
+    @rule(named=some_named)
+    def delete_in_a_process_whose_child_lives_on(self, named: Named) -> None:
+        self.calls.begin(
+            self.emulator, method_of(named), *arguments(named), settings=self.limits, on_failure="report",
+            backup=self.backup, leaves_a_child=True,
+        )  # fmt: skip
+        result = self.calls.result()
+        assert result["error"] is None, result["message"]
+        self.look(None, named, saves=True)
+
+    @rule(first=st.integers(0, 900))
+    def plan_while_others_delete(self, first: int) -> None:
+        crowded = f"crowded-{next(self.numbers)}"
+        crowd = [(crowded, f"c{number}") for number in range(CROWD)]
+        self.emulator.add_input(crowded)
+        for pair in crowd:
+            self.emulator.add_annotation(*pair, message=b"")
+        others = crowd[first : first + 150]
+        with (
+            self.emulator.client(pat=KEY, requests_per_second=None) as other,
+            ThreadPoolExecutor(1) as threads,
+        ):
+            deletion = threads.submit(other.delete_annotations, *columns(others), on_failure="report")
+            with suppress(ClarifaiError):  # lists may be refused for good
+                plan = self.client.plan_input_deletion([crowded])
+                planned = {it.annotation_id for it in plan.annotations if it.action == "delete"}
+                assert planned >= {pair[1] for pair in crowd if pair not in others}
+            deletion.result()
+        while any(pair[0] == crowded for pair in stored(self.emulator)):
+            self.client.delete_input_annotations([crowded], on_failure="report")
 
     @rule(named=some_named, backup=st.booleans())
     def delete_with_a_journal_and_again(self, named: Named, backup: bool) -> None:
@@ -234,6 +327,13 @@ class Safety(RuleBasedStateMachine):
         found = [row for row in outcomes_by_now(journal) if row[3] in wanted]
         return {row[1:3] if is_pairs(named) else row[1] for row in found}
 
+    def look_on(self) -> None:
+        """Open and close every file, as a program that makes copies of a folder does; save the lock files."""
+        for file in self.folder.iterdir():
+            if file.suffix != ".lock":
+                with suppress(FileNotFoundError):
+                    file.read_bytes()
+
     def new_journal(self) -> Path:
         return self.folder / f"journal-{next(self.numbers):06}"
 
@@ -278,7 +378,7 @@ class Safety(RuleBasedStateMachine):
     def every_input_keeps_its_own_annotation(self) -> None:
         if hasattr(self, "emulator"):
             own = [it.input_id for it in self.emulator.annotations() if it.input_level]
-            assert own == INPUT_IDS
+            assert [input_id for input_id in own if not input_id.startswith("crowded-")] == INPUT_IDS
 
     @invariant()
     def nothing_of_the_key_is_in_a_file(self) -> None:
