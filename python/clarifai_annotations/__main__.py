@@ -1,6 +1,5 @@
 """The command `clarifai-annotations`, which needs an extra that the library does not."""
 
-import signal
 import sys
 
 
@@ -10,8 +9,6 @@ def main() -> None:
         from .cli import app
     except ModuleNotFoundError as missing:
         sys.exit(f"{missing.name} is not installed: pip install 'clarifai-annotations[cli]'")
-    # What stops a service or a container ends a run as Ctrl-C does: answers are awaited, and it is reported.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 

@@ -30,6 +30,19 @@ def run(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, timeout=60, **options)
 
 
+IN_LITTLE_ROOM = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def limited(most_bytes: int, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The program, of which no file may grow beyond so many bytes."""
+    command = [sys.executable, "-c", IN_LITTLE_ROOM, str(most_bytes), COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+
+
 def invoke(*arguments: str | Path, given: str | bytes | None = None) -> Any:
     """The program in this process, where there is no terminal. Gives exit code, stdout and stderr."""
     result = CliRunner().invoke(app, [str(it) for it in arguments], input=given, catch_exceptions=False)

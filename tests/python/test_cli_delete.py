@@ -430,6 +430,7 @@ def test_the_counts_are_a_json_object_and_nothing_else(emulator: Emulator) -> No
         "backup": "b.parquet",
         "journal": None,
         "failures": "f.csv",
+        "failures_lacking": None,
     }
 
 
@@ -497,8 +498,9 @@ def test_what_is_missing_is_no_failure_when_that_is_ok() -> None:
 
 def test_a_failures_file_that_is_there_is_not_written_over(emulator: Emulator) -> None:
     write("labels.csv", HEAD, "photo-1,box-1")
-    done = invoke("delete", "labels.csv", "--yes", "--failures", "labels.csv")
-    assert (done.exit_code, "labels.csv is there already" in done.stderr, emulator.requests) == (2, True, [])
+    write("failed.csv", HEAD, "photo-1,box-2")
+    done = invoke("delete", "labels.csv", "--yes", "--failures", "failed.csv")
+    assert (done.exit_code, "failed.csv is there already" in done.stderr, emulator.requests) == (2, True, [])
 
 
 def test_one_that_is_not_there_is_a_failure(emulator: Emulator) -> None:
@@ -558,10 +560,9 @@ def test_a_run_that_is_out_of_time_says_so(account: OfficialService) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to one process")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_interrupted_reports_what_it_did(
-    number: signal.Signals, account: OfficialService
-) -> None:
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_run_that_is_interrupted_reports_what_it_did(name: str, account: OfficialService) -> None:
+    number = signal.Signals[name]
     account.on_delete = account.never_answer
     write("labels.csv", HEAD, "photo,box-1", "photo,box-2")
     command = [
@@ -580,7 +581,8 @@ def test_a_run_that_is_interrupted_reports_what_it_did(
         process.send_signal(number)
         output, errors = process.communicate(timeout=30)
     counts = json.loads(output)
-    assert (process.returncode, counts["unknown"], counts["stopped_by"]) == (130, 2, "interrupted"), errors
+    reason = "interrupted" if number == signal.SIGINT else f"interrupted by {name}"
+    assert (process.returncode, counts["unknown"], counts["stopped_by"]) == (128 + number, 2, reason), errors
     assert [it["outcome"] for it in rows_of("f.csv")] == ["unknown", "unknown"]
 
 

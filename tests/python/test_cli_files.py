@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from clarifai_annotations._native import parquet_rows
 from clarifai_annotations.cli import id_files
 from clarifai_annotations.emulator import Emulator
-from test_cli import COMMAND, invoke, left, write
+from test_cli import COMMAND, invoke, left, limited, write
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -222,6 +223,39 @@ def test_a_folder_is_refused(emulator: Emulator) -> None:
     Path("labels.csv").mkdir()
     done = invoke("delete", "labels.csv", "--yes")
     assert (done.exit_code, "labels.csv is a folder" in done.stderr, emulator.requests) == (2, True, [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uses what only POSIX has")
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/null", "to-zero"])
+def test_a_device_is_no_file_of_ids(name: str, emulator: Emulator) -> None:
+    Path("to-zero").symlink_to("/dev/zero")
+    done = limited(1 << 20, "delete", name, "--yes", "--no-backup")
+    assert (done.returncode, emulator.requests) == (2, []), done.stderr
+    assert f"{name} is a device" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uses what only POSIX has")
+def test_a_device_on_standard_input_is_no_file_of_ids(emulator: Emulator) -> None:
+    with open("/dev/zero", "rb") as zeros:
+        done = limited(1 << 20, "delete", "-", "--yes", "--no-backup", stdin=zeros)
+    assert (done.returncode, emulator.requests) == (2, []), done.stderr
+    assert "standard input is a device" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uses what only POSIX has")
+def test_a_socket_is_no_file_of_ids(emulator: Emulator) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        done = invoke("delete", "socket", "--yes", "--no-backup")
+    assert (done.exit_code, "socket cannot be read" in done.stderr, emulator.requests) == (2, True, [])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uses what only POSIX has")
+def test_standard_input_that_cannot_be_copied_is_refused(emulator: Emulator) -> None:
+    given = HEAD + "photo-1,box-1\n" * 1000
+    done = limited(4096, "delete", "-", "--yes", "--no-backup", input=given)
+    assert (done.returncode, emulator.requests) == (2, []), done.stderr
+    assert "standard input cannot be copied to " in done.stderr
 
 
 def test_a_repeated_row_is_given_once(tmp_path: Path) -> None:

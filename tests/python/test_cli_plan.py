@@ -97,7 +97,9 @@ def test_a_plan_is_a_json_object_and_nothing_else(
             {"creator": "alice", "made_by_model": False, "status": "ANNOTATION_SUCCESS", "deletions": 2}
         ],
         "rows": 4,
+        "stopped_by": None,
         "rows_file": None,
+        "rows_lacking": None,
     }
 
 
@@ -120,8 +122,9 @@ def test_every_row_of_a_plan_can_be_written(labels: Path) -> None:
 
 
 def test_the_rows_of_a_plan_do_not_go_over_a_file_that_is_there(labels: Path, emulator: Emulator) -> None:
-    done = invoke("plan", labels, "--rows", labels)
-    assert (done.exit_code, "labels.csv cannot be written" in done.stderr, emulator.requests) == (2, True, [])
+    write("rows.csv", "something")
+    done = invoke("plan", labels, "--rows", "rows.csv")
+    assert (done.exit_code, "rows.csv is there already" in done.stderr, emulator.requests) == (2, True, [])
 
 
 def test_a_plan_that_the_service_refuses_is_not_done(labels: Path, emulator: Emulator) -> None:
@@ -175,6 +178,7 @@ def test_a_restoration_is_a_json_object_and_nothing_else(backup: Path, emulator:
         "stopped_by": None,
         "backup": "kept.parquet",
         "failures": None,
+        "failures_lacking": None,
     }
 
 

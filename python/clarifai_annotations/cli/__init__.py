@@ -7,7 +7,7 @@ Results go to standard output; questions, plans, bars and errors to standard err
 | 0 | done |
 | 1 | something was not done, or the run was stopped: the report says what |
 | 2 | refused before anything was sent: a bad file, option or setting, or the question was not answered with yes |
-| 130 | interrupted by Ctrl-C or SIGTERM; what was done by then is reported |
+| 128+N | stopped by signal N: 130 by Ctrl-C, 143 by SIGTERM, 129 when its terminal closes; what was done is reported |
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ Examples:
 The key comes from CLARIFAI_PAT or from `clarifai login`. It is never an option, for options stand in
 the list of processes.
 
-Exit codes: 0 done, 1 something was not done, 2 refused before anything was sent, 130 interrupted."""
+Exit codes: 0 done, 1 something was not done, 2 refused before anything was sent, 128+N stopped by
+signal N, so 130 by Ctrl-C."""
 
 app = typer.Typer(
     name="clarifai-annotations",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +14,8 @@ import typer
 
 from .. import Client, DeleteReport, DeletionLimitError
 from .display import Bar, ask, counted, duration, notes, print_counts, print_json, results
-from .endings import RefusedError, ending, exit_code, reason
+from .endings import RefusedError, ending, exit_code, is_expected, reason
 from .id_files import Row, Rows, id_file
-from .new_files import new_file
 from .options import (
     DEFAULT_REQUESTS_PER_SECOND,
     AllAnnotations,
@@ -42,10 +42,13 @@ from .options import (
     refuse_annotations,
     refuse_silence,
 )
+from .output_files import CallFile, claim_backup, read_file, refuse_shared_files, written_file
 from .plan import Found, plan_deletion
-from .run import Deadline, FailuresFile, Totals, calls, count_of_calls, run
+from .run import Deadline, FailuresFile, Totals, calls, count_of_calls, progress_of, run
+from .stop_signals import StopSignals
 
-ENDS = """Exit codes: 0 all deleted, 1 not all, 2 refused before anything was sent, 130 interrupted.
+ENDS = """Exit codes: 0 all deleted, 1 not all, 2 refused before anything was sent,
+128+N stopped by signal N, so 130 by Ctrl-C.
 
 What was not deleted is in a CSV that can be given to the same command again."""
 
@@ -98,11 +101,9 @@ def delete(
 
     Every row is checked before anything is sent. You are shown what will go, and asked.
     """
-    with ending():
+    with ending() as signals:
         refuse_silence(yes)
-        files = Files(
-            backup_path(backup, no_backup, journal), journal, new_file(failures, "failures", ".csv")
-        )
+        files = chosen_files(file, backup, no_backup, journal, failures)
         with (
             client_of(user_id, app_id, base_url, requests_per_second) as client,
             id_file(file, file_format, [input_column, annotation_column]) as rows,
@@ -112,7 +113,7 @@ def delete(
                     f"{file} names {rows.distinct:,} annotations, and --max-deletions is {max_deletions:,}. Nothing was sent"
                 )
             job = Job("delete", client, rows, files, requests_per_second, missing_ok=missing_ok)
-            carry_out(job, yes=yes, timeout=timeout, output=output)
+            carry_out(job, signals, yes=yes, timeout=timeout, output=output)
 
 
 def delete_inputs(
@@ -138,11 +139,9 @@ def delete_inputs(
     Input-level annotations stay: they go only with their input. Every row is checked before
     anything is sent. You are shown what will go, and asked.
     """
-    with ending():
+    with ending() as signals:
         refuse_silence(yes)
-        files = Files(
-            backup_path(backup, no_backup, journal), journal, new_file(failures, "failures", ".csv")
-        )
+        files = chosen_files(file, backup, no_backup, journal, failures)
         with (
             client_of(user_id, app_id, base_url, requests_per_second) as client,
             id_file(file, file_format, [input_column]) as rows,
@@ -150,7 +149,7 @@ def delete_inputs(
             if not all_annotations:
                 refuse_annotations(file, rows, input_column, "delete")
             job = Job("delete-inputs", client, rows, files, requests_per_second, max_deletions=max_deletions)
-            carry_out(job, yes=yes, timeout=timeout, output=output)
+            carry_out(job, signals, yes=yes, timeout=timeout, output=output)
 
 
 def delete_one(
@@ -167,22 +166,43 @@ def delete_one(
     output: OutputFormat = Output.TEXT,
 ) -> None:
     """Delete one annotation."""
-    with ending():
+    with ending() as signals:
         refuse_silence(yes)
-        files = Files(backup_path(backup, no_backup), journal=None, failures=None)
+        files = chosen_files(None, backup, no_backup)
         with client_of(user_id, app_id, base_url) as client:
             rows = Rows((input_id, annotation_id))
             job = Job("delete-one", client, rows, files, missing_ok=missing_ok)
-            carry_out(job, yes=yes, timeout=timeout, output=output)
+            carry_out(job, signals, yes=yes, timeout=timeout, output=output)
 
 
 @dataclass(frozen=True)
 class Files:
-    """What a deletion writes, each ``None`` where it does not."""
+    """The files of a deletion, each ``None`` where there is none.
 
-    backup: Path | None
-    journal: Path | None
-    failures: Path | None
+    Attributes:
+        backup: Where copies go.
+        journal: What keeps track.
+        failures: Where failures go, if that was said.
+        ids: What is read.
+        has_dated_backup: Whether the backup is still to be given a name.
+
+    """
+
+    backup: CallFile | None
+    journal: CallFile | None
+    failures: CallFile | None
+    ids: CallFile | None = None
+    has_dated_backup: bool = False
+
+    def refuse_shared(self) -> None:
+        """Make sure that they are different files.
+
+        Raises:
+            RefusedError: Two are one.
+
+        """
+        files = (self.ids, self.backup, self.journal, self.failures)
+        refuse_shared_files(file for file in files if file is not None)
 
 
 @dataclass(frozen=True)
@@ -203,54 +223,96 @@ class Job:
         return "input" if self.command == "delete-inputs" else "annotation"
 
 
-def backup_path(given: Path | None, unwanted: bool, journal: Path | None = None) -> Path | None:
-    """Choose where the backup goes: beside a journal, so that every run of one journal adds to one backup.
+def chosen_files(
+    ids: Path | None,
+    backup: Path | None,
+    no_backup: bool,
+    journal: Path | None = None,
+    failures: Path | None = None,
+) -> Files:
+    """Choose the files of a deletion. Makes none.
+
+    Without a path the backup goes beside a journal, so that every run of one journal adds to one backup.
 
     Raises:
-        RefusedError: A backup is both wanted and not.
+        RefusedError: A backup is both wanted and not, or two of the files are one.
 
     """
-    if unwanted:
-        if given is not None:
-            raise RefusedError("--backup and --no-backup exclude each other. Nothing was sent")
-        return None
-    if given is None and journal is not None:
-        return journal.with_name(f"{journal.name}.backup.parquet")
-    return given or new_file(None, "backup", ".parquet")
+    if no_backup and backup is not None:
+        raise RefusedError("--backup and --no-backup exclude each other. Nothing was sent")
+    option = "--backup"
+    if not no_backup and backup is None and journal is not None:
+        option, backup = "the backup beside --journal", journal.with_name(f"{journal.name}.backup.parquet")
+    files = Files(
+        None if backup is None else written_file(option, backup, has_side_files=True),
+        None if journal is None else written_file("--journal", journal, has_side_files=True),
+        None if failures is None else written_file("--failures", failures),
+        None if ids is None else read_file("FILE", ids),
+        has_dated_backup=not no_backup and backup is None,
+    )
+    files.refuse_shared()
+    return files
 
 
-def carry_out(job: Job, *, yes: bool, timeout: float | None, output: Output) -> None:
+@contextmanager
+def _with_files(job: Job, signals: StopSignals) -> Iterator[tuple[Job, FailuresFile]]:
+    """Make the files of a job that are its alone. Those that are not used are removed in the end.
+
+    Raises:
+        RefusedError: One cannot be made.
+
+    """
+    files = job.files
+    failures = FailuresFile(
+        files.failures,
+        is_wanted=job.command != "delete-one",
+        fine=frozenset({"absent"} if job.missing_ok else ()),
+        of_inputs=job.noun == "input",
+    )
+    with ExitStack() as opened:
+        with signals.deferred():
+            opened.enter_context(failures)
+            if files.has_dated_backup:
+                claimed = opened.enter_context(claim_backup())
+                backup = replace(written_file("--backup", claimed, has_side_files=True), name=claimed.name)
+                files = replace(files, backup=backup, has_dated_backup=False)
+        # Only now can a file system say that two names, such as `a` and `A`, are one to it.
+        files.refuse_shared()
+        yield replace(job, files=files), failures
+
+
+def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | None, output: Output) -> None:
     """Ask, delete, and say what became of every ID.
 
     Raises:
         Exit: With the command's exit code.
 
     """
-    confirmed = None if yes or not job.rows.distinct else _ask(job)
-    deadline = Deadline(timeout)
-    caps = _caps(job, confirmed, deadline)
-    fine = frozenset({"absent"} if job.missing_ok else ())
-    with (
-        FailuresFile(job.files.failures, fine=fine, of_inputs=job.noun == "input") as failures,
-        Bar("Deleting", job.rows.distinct) as bar,
-    ):
+    with _with_files(job, signals) as (job, failures):
+        confirmed = None if yes or not job.rows.distinct else _ask(job)
+        deadline = Deadline(timeout)
+        caps = _caps(job, confirmed, deadline)
+        with Bar("Deleting", job.rows.distinct) as bar:
+            progress = progress_of(bar, signals)
 
-        def call(number: int, part: Sequence[Row]) -> DeleteReport:
-            input_ids, *annotation_ids = (list(column) for column in zip(*part, strict=True))
-            options: dict[str, Any] = {
-                "progress": bar.progress,
-                "timeout": deadline.left,
-                "backup": job.files.backup,
-                "journal": job.files.journal and (job.files.journal, number),
-            }
-            if annotation_ids:
-                options["missing_ok"] = job.missing_ok
-                return job.client.delete_annotations(input_ids, *annotation_ids, **options)
-            return job.client.delete_input_annotations(input_ids, max_deletions=caps[number], **options)
+            def call(number: int, part: Sequence[Row]) -> DeleteReport:
+                input_ids, *annotation_ids = (list(column) for column in zip(*part, strict=True))
+                options: dict[str, Any] = {
+                    "progress": progress,
+                    "timeout": deadline.left,
+                    "backup": job.files.backup and job.files.backup.path,
+                    "journal": job.files.journal and (job.files.journal.path, number),
+                }
+                if annotation_ids:
+                    options["missing_ok"] = job.missing_ok
+                    return job.client.delete_annotations(input_ids, *annotation_ids, **options)
+                return job.client.delete_input_annotations(input_ids, max_deletions=caps[number], **options)
 
-        totals = run(job.rows, call, failures)
+            totals = run(job.rows, call, failures, signals)
     (_print_json if output is Output.JSON else _print_text)(job, totals, failures)
-    raise typer.Exit(exit_code(totals.ok, totals.stopped_by))
+    if totals.stopped_by is not None and not is_expected(totals.stopped_by):
+        raise totals.stopped_by
+    raise typer.Exit(exit_code(totals.ok and failures.lacks is None, totals.stopped_by))
 
 
 def _ask(job: Job) -> int | None:
@@ -264,7 +326,7 @@ def _ask(job: Job) -> int | None:
     found = Found(duplicates=rows.count - rows.distinct)
     with Bar("Looking up", min(rows.distinct, PLANNED_ROWS)) as bar:
         for part in islice(rows.parts(PLANNED_ROWS), 1):
-            found.add(plan_deletion(client, part, progress=bar.progress))
+            found.add(plan_deletion(client, part, progress=bar))
     is_complete = found.requested == rows.distinct
     notes.print(f"App {client.user_id}/{client.app_id} at {client.base_url}")
     if not is_complete:
@@ -275,7 +337,8 @@ def _ask(job: Job) -> int | None:
     found.show(notes)
     if job.max_deletions is not None and found.deletions > job.max_deletions:
         raise RefusedError(f"that is more than --max-deletions {job.max_deletions:,}. Nothing was deleted")
-    notes.print(f"Backup: {job.files.backup or 'none. What is deleted cannot be brought back.'}")
+    backup = job.files.backup
+    notes.print(f"Backup: {backup.name if backup else 'none. What is deleted cannot be brought back.'}")
     if (seconds := _seconds(job, found)) > 1:
         notes.print(f"It will take about {duration(seconds)}.")
     if not ask(_question(job, found, is_complete)):
@@ -321,7 +384,7 @@ def _caps(job: Job, confirmed: int | None, deadline: Deadline) -> list[int | Non
             input_ids = [input_id for (input_id,) in part]
             try:
                 planned = job.client.plan_input_deletion(
-                    input_ids, max_deletions=left, progress=bar.progress, timeout=deadline.left
+                    input_ids, max_deletions=left, progress=bar, timeout=deadline.left
                 )
             except DeletionLimitError:
                 raise RefusedError(
@@ -333,11 +396,7 @@ def _caps(job: Job, confirmed: int | None, deadline: Deadline) -> list[int | Non
 
 
 def _print_json(job: Job, totals: Totals, failures: FailuresFile) -> None:
-    files = {
-        "backup": job.files.backup,
-        "journal": job.files.journal,
-        "failures": failures.path if failures.count else None,
-    }
+    backup, journal = job.files.backup, job.files.journal
     print_json(
         {
             "command": job.command,
@@ -348,9 +407,14 @@ def _print_json(job: Job, totals: Totals, failures: FailuresFile) -> None:
             "elapsed": round(totals.elapsed, 3),
             "ok": totals.ok,
             "stopped_by": reason(totals.stopped_by),
-            **{name: path and str(path) for name, path in files.items()},
+            "backup": backup and backup.name,
+            "journal": journal and journal.name,
+            "failures": failures.name,
+            "failures_lacking": failures.lacks,
         }
     )
+    if failures.lacks is not None:
+        notes.print(f"Failures: {failures.lacks}")
 
 
 def _print_text(job: Job, totals: Totals, failures: FailuresFile) -> None:
@@ -369,11 +433,12 @@ def _print_text(job: Job, totals: Totals, failures: FailuresFile) -> None:
             "Rows that repeat another": job.rows.count - job.rows.distinct,
         }
     )
-    if job.files.backup is not None and job.files.backup.exists():
-        results.print(f"Backup: {job.files.backup}")
-        results.print(f"To take it back: clarifai-annotations restore {shlex.quote(str(job.files.backup))}")
+    backup, journal = job.files.backup, job.files.journal
+    if backup is not None and (status := backup.status) is not None and status.st_size:
+        results.print(f"Backup: {backup.name}")
+        results.print(f"To take it back: clarifai-annotations restore {shlex.quote(backup.name)}")
     failures.show()
     if totals.stopped_by is not None:
         notes.print(f"Stopped: {reason(totals.stopped_by)}")
-    if job.files.journal is not None and not totals.ok:
-        results.print(f"Journal: {job.files.journal}. The same command goes on from there.")
+    if journal is not None and not totals.ok:
+        results.print(f"Journal: {journal.name}. The same command goes on from there.")

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Literal
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -15,11 +19,79 @@ from rich.text import Text
 
 from .. import Progress as CallProgress
 
-results = Console(markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+class _Stream:
+    """Standard output or standard error, which may fail while a command runs.
+
+    The reader of a pipe ends, a terminal is closed, a disk is full. That is no error here, because the command has more
+    to do than to print. What nobody can read any more goes nowhere; what a disk does not take goes to the substitute.
+    """
+
+    def __init__(self, name: str, substitute: _Stream | None = None) -> None:
+        self._name, self._substitute = name, substitute
+        self._unflushed = ""
+        self.has_failed = False
+
+    @property
+    def _stream(self) -> IO[str]:
+        stream = getattr(sys, self._name)
+        # While a bar is shown, Rich puts something there that prints to the console of this stream.
+        return cast("IO[str]", getattr(stream, "rich_proxied_file", stream))
+
+    def write(self, text: str) -> int:
+        """Write, if that is possible."""
+        if self.has_failed:
+            return len(text) if self._substitute is None else self._substitute.write(text)
+        self._unflushed += text
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._fail(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, if that is possible."""
+        if self.has_failed:
+            return
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._fail(error)
+        else:
+            self._unflushed = ""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _fail(self, error: OSError) -> None:
+        self.has_failed = True
+        # What Python still holds of it is flushed when it ends, and would be an error then.
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+        if error.errno in (errno.EPIPE, errno.EIO):
+            self._substitute = None
+        elif self._substitute is not None:
+            self._substitute.write(f"Standard output cannot be written: {error.strerror}\n{self._unflushed}")
+            self._substitute.flush()
+
+
+_errors = _Stream("stderr")
+_output = _Stream("stdout", _errors)
+
+results = Console(file=cast("IO[str]", _output), markup=False, highlight=False, emoji=False, soft_wrap=True)
 """Standard output: what a command was asked for."""
 
-notes = Console(markup=False, highlight=False, emoji=False, soft_wrap=True, stderr=True)
+notes = Console(
+    file=cast("IO[str]", _errors), markup=False, highlight=False, emoji=False, soft_wrap=True, stderr=True
+)
 """Standard error: everything else."""
+
+
+def results_are_lost() -> bool:
+    """Tell whether standard output took less than what a command printed."""
+    return _output.has_failed
 
 
 def print_json(result: dict[str, Any]) -> None:
@@ -48,7 +120,7 @@ def ask(question: str) -> bool:
     """Ask at the terminal. Anything but yes is no."""
     try:
         answer = notes.input(f"{question} [y/N] ", markup=False)
-    except EOFError:
+    except (EOFError, OSError):  # the latter where the terminal is closed
         answer = ""
     return answer.strip().lower() in ("y", "yes")
 
@@ -103,13 +175,10 @@ class Bar:
         if notes.is_interactive:
             self._bar.stop()
 
-    @property
-    def progress(self) -> Literal[False] | Bar:
-        """What the next call takes as its ``progress``."""
-        return self if notes.is_interactive else False
-
     def __call__(self, progress: CallProgress) -> None:
         """Show how far the call, and so the run, is."""
+        if not notes.is_interactive:
+            return
         done, throttled = self._done_before + progress.done, self._throttled_before + progress.throttled
         total = self._total or progress.requested
         rate = done / max(time.monotonic() - self._begin, 0.001)

@@ -10,6 +10,7 @@ import csv
 import json
 import os
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from enum import Enum
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .._columns import names_annotations
 from .._native import parquet_rows
@@ -29,6 +30,12 @@ Row = tuple[str, ...]
 
 FILTER_BITS = 1 << 28
 """Size of the Bloom filter that finds rows which may be repeated: 32 MB. A row takes two bits."""
+
+LONGEST_FIELD = 1 << 24
+"""The characters that a field of a CSV file may have. Python's own limit is less than an ID may have."""
+
+STANDS_FOR_NUL = "\udc00"
+"""No file that is UTF-8 has this character, and Python 3.10 reads no CSV with NUL in it."""
 
 
 class IdFileError(RefusedError):
@@ -163,7 +170,8 @@ class IdFile(Rows):
     def _separated_rows(self) -> Iterator[tuple[str, Sequence[Any]]]:
         delimiter = "\t" if self._format is Format.TSV else ","
         with self._path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=delimiter, strict=True)
+            csv.field_size_limit(LONGEST_FIELD)
+            reader = csv.reader(_without_nul(file), delimiter=delimiter, strict=True)
             begins_at = 1
             try:
                 header = next(reader, [])
@@ -174,7 +182,7 @@ class IdFile(Rows):
                         problem = f"it has {len(values)} fields and the header {len(header)}: quote a {delimiter!r} that is part of one"
                         raise self._refusal(f"line {begins_at}", problem)
                     if values:
-                        yield f"line {begins_at}", [values[position] for position in at]
+                        yield f"line {begins_at}", [_with_nul(values[position]) for position in at]
                     begins_at = reader.line_num + 1
             except csv.Error as error:
                 raise self._refusal(
@@ -238,20 +246,62 @@ def id_file(path: Path, file_format: Format | None, columns: Sequence[str]) -> I
         IdFileError: It cannot be used.
 
     """
-    name = "standard input" if str(path) == "-" else str(path)
-    if os.path.isdir(path):
+    name, is_stdin, path = str(path), str(path) == "-", path.absolute()
+    if is_stdin:
+        name = "standard input"
+    elif os.path.isdir(path):
         raise IdFileError(f"{name} is a folder: name a file of IDs")
-    if name == str(path) and (os.path.isfile(path) or not os.path.exists(path)):
-        yield _checked(path, file_format or _told_by_suffix(path), columns, name)
+    elif os.path.isfile(path) or not os.path.exists(path):
+        yield _checked(path, file_format or _told_by_suffix(path, name), columns, name)
         return
     with tempfile.TemporaryDirectory(prefix="clarifai-annotations-") as folder:
         copy = Path(folder) / "ids"
-        with (
-            nullcontext(sys.stdin.buffer) if name != str(path) else path.open("rb") as source,
-            copy.open("wb") as target,
-        ):
-            shutil.copyfileobj(source, target)
+        with _opened(None if is_stdin else path, name) as source:
+            _copy(source, copy, name)
         yield _checked(copy, file_format or FORMATS.get(path.suffix.lower(), Format.CSV), columns, name)
+
+
+@contextmanager
+def _opened(path: Path | None, name: str) -> Iterator[BinaryIO]:
+    """Open what can be read but once; ``None`` for standard input.
+
+    Raises:
+        IdFileError: It cannot be read, or never ends.
+
+    """
+    try:
+        with nullcontext(sys.stdin.buffer) if path is None else path.open("rb") as source:
+            if _is_endless(source):
+                raise IdFileError(f"{name} is a device: name a file of IDs, or a pipe")
+            yield source
+    except OSError as error:
+        raise IdFileError(f"{name} cannot be read: {error.strerror or error}") from None
+
+
+def _is_endless(source: BinaryIO) -> bool:
+    """Tell whether this is a device, save a terminal, whose user ends it."""
+    try:
+        mode = os.fstat(source.fileno()).st_mode
+    except OSError:  # it is no file at all
+        return False
+    return (stat.S_ISCHR(mode) or stat.S_ISBLK(mode)) and not source.isatty()
+
+
+def _copy(source: BinaryIO, copy: Path, name: str) -> None:
+    """Copy to a file that nobody else can read.
+
+    Raises:
+        IdFileError: There is no room for it.
+
+    """
+    descriptor = os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    try:
+        with open(descriptor, "wb") as target:
+            shutil.copyfileobj(source, target)
+    except OSError as error:
+        raise IdFileError(
+            f"{name} cannot be copied to {copy.parent.parent}: {error.strerror or error}. Nothing was sent"
+        ) from None
 
 
 def _checked(path: Path, file_format: Format, columns: Sequence[str], name: str) -> IdFile:
@@ -259,12 +309,12 @@ def _checked(path: Path, file_format: Format, columns: Sequence[str], name: str)
         return IdFile(path, file_format, columns, name=name)
 
 
-def _told_by_suffix(path: Path) -> Format:
+def _told_by_suffix(path: Path, name: str) -> Format:
     try:
         return FORMATS[path.suffix.lower()]
     except KeyError:
         known = ", ".join(FORMATS)
-        raise IdFileError(f"{path}: its suffix tells no format (of {known}): say --format") from None
+        raise IdFileError(f"{name}: its suffix tells no format (of {known}): say --format") from None
 
 
 def _count(rows: Iterable[Row]) -> tuple[int, set[int]]:
@@ -282,6 +332,16 @@ def _count(rows: Iterable[Row]) -> tuple[int, set[int]]:
             taken[first >> 3] |= first_bit
             taken[second >> 3] |= second_bit
     return count, suspects
+
+
+def _without_nul(lines: Iterable[str]) -> Iterable[str]:
+    if sys.version_info >= (3, 11):
+        return lines
+    return (line.replace("\0", STANDS_FOR_NUL) for line in lines)
+
+
+def _with_nul(value: str) -> str:
+    return value if sys.version_info >= (3, 11) else value.replace(STANDS_FOR_NUL, "\0")
 
 
 def _is_unicode(value: str) -> bool:

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from .. import Client, DeletionPlan, PlannedAnnotation
-from .display import Bar, counted, duration, print_json, print_table, results
-from .endings import ending
-from .id_files import Row, id_file
-from .new_files import new_csv
+from .. import Client, DeletionPlan, PlannedAnnotation, Progress
+from .display import Bar, counted, duration, notes, print_json, print_table, results
+from .endings import ending, exit_code, is_expected, reason
+from .id_files import Row, Rows, id_file
 from .options import (
     AllAnnotations,
     AnnotationColumn,
@@ -36,7 +35,9 @@ from .options import (
     client_of,
     refuse_annotations,
 )
-from .run import Deadline, calls
+from .output_files import CallFile, CsvFile, lacking, read_file, refuse_shared_files, written_file
+from .run import Deadline, attempt, calls, progress_of
+from .stop_signals import StopSignals
 
 EXAMPLES = """\b
 Examples:
@@ -70,31 +71,85 @@ def plan(
 ) -> None:
     """Look up what a deletion would delete. Deletes nothing."""
     columns = [input_column] if inputs else [input_column, annotation_column]
-    with ending(), ExitStack() as opened:
+    with ending() as signals, ExitStack() as opened:
+        place = None if rows is None else written_file("--rows", rows)
+        files = [read_file("FILE", file), *([] if place is None else [place])]
+        refuse_shared_files(files)
         client = opened.enter_context(client_of(user_id, app_id, base_url, requests_per_second))
         ids = opened.enter_context(id_file(file, file_format, columns))
         if inputs and not all_annotations:
             refuse_annotations(file, ids, input_column, "plan")
-        written = None if rows is None else opened.enter_context(PlanRows(rows))
-        found, deadline = Found(duplicates=ids.count - ids.distinct), Deadline(timeout)
-        with Bar("Looking up", ids.distinct) as bar:
-            for part in calls(ids):
-                planned = plan_deletion(client, part, progress=bar.progress, timeout=deadline.left)
-                found.add(planned)
-                if written is not None:
-                    written.add(planned)
+        found = Found(duplicates=ids.count - ids.distinct)
+        with ExitStack() as written:
+            with signals.deferred():
+                plan_rows = None if place is None else written.enter_context(PlanRows(place))
+            refuse_shared_files(files)
+            stopped_by = look_up(client, ids, found, plan_rows, Deadline(timeout), signals)
+        if stopped_by is not None and not found.requested:
+            raise stopped_by
+        lacks = plan_rows and plan_rows.lacks
+        if lacks is None and plan_rows is not None and stopped_by is not None:
+            lacks = f"only the first {found.requested:,} of {counted(ids.distinct, 'ID')} were looked up"
         if output is Output.JSON:
-            files = {"rows_file": rows and str(rows)}
-            print_json({"command": "plan", **about(client), "rows": ids.count, **found.as_json(), **files})
+            print_json(
+                {
+                    "command": "plan",
+                    **about(client),
+                    "rows": ids.count,
+                    **found.as_json(),
+                    "stopped_by": reason(stopped_by),
+                    "rows_file": plan_rows and plan_rows.name,
+                    "rows_lacking": lacks,
+                }
+            )
         else:
             found.show(results)
+        if plan_rows is not None and lacks is not None:
+            # In JSON it was said already, but perhaps to a program.
+            where = ", ".join(part for part in (plan_rows.name, lacks) if part)
+            (notes if output is Output.JSON else results).print(f"Rows: {where}")
+        if stopped_by is not None:
+            notes.print(f"Stopped: {reason(stopped_by)}")
+            if not is_expected(stopped_by):
+                raise stopped_by
+        if lacks is not None or stopped_by is not None:
+            raise typer.Exit(exit_code(False, stopped_by))
+
+
+def look_up(
+    client: Client,
+    rows: Rows,
+    found: Found,
+    plan_rows: PlanRows | None,
+    deadline: Deadline,
+    signals: StopSignals,
+) -> BaseException | None:
+    """Plan call after call, and add up what is found. Tells what stopped that, if anything did."""
+    try:
+        with Bar("Looking up", rows.distinct) as bar:
+            signals.defer()
+            progress = progress_of(bar, signals)
+            for part in calls(rows):
+                look = partial(plan_deletion, client, part, progress=progress, timeout=deadline.left)
+                planned, stopped_by = attempt(look, signals)
+                if planned is not None:
+                    found.add(planned)
+                    if plan_rows is not None:
+                        plan_rows.add(planned)
+                if stopped_by is not None:
+                    return stopped_by
+            if plan_rows is not None:
+                plan_rows.complete()
+    except BaseException as error:
+        return error
+    return None
 
 
 def plan_deletion(
     client: Client,
     rows: Sequence[Row],
     *,
-    progress: Bar | Literal[False] = False,
+    progress: Callable[[Progress], None],
     timeout: float | None = None,
 ) -> DeletionPlan:
     """Plan the deletion of pairs, or of the annotations of inputs, as the rows are wide."""
@@ -175,23 +230,39 @@ class Found:
 
 
 class PlanRows:
-    """A CSV of every annotation of a plan."""
+    """A CSV of every annotation of a plan. It is kept with rows in it, or when there are none."""
 
-    def __init__(self, path: Path) -> None:
-        """Write to this path, where nothing is yet."""
-        self._path = path
+    def __init__(self, place: CallFile) -> None:
+        """Write to this place, where nothing is yet."""
+        self._place, self._count, self._is_complete = place, 0, False
 
     def __enter__(self) -> PlanRows:
-        self._file = new_csv(self._path)
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        self._rows.writerow(COLUMNS)
+        self._file = CsvFile(self._place, COLUMNS, kind="plan")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        self._file.close(keep_empty=self._is_complete and not self._count)
+
+    @property
+    def name(self) -> str | None:
+        """What messages call it, if it was kept."""
+        return self._file.name if self._file.written or (self._is_complete and not self._count) else None
+
+    @property
+    def lacks(self) -> str | None:
+        """What could not be written, and why. It is known for certain when the file is closed."""
+        why = self._file.why
+        return None if why is None else lacking(self._file.written, self._count, "rows", why)
 
     def add(self, planned: DeletionPlan) -> None:
         """Write every annotation of a plan."""
-        self._rows.writerows([getattr(it, name) for name in COLUMNS] for it in planned.annotations)
+        for it in planned.annotations:
+            self._count += 1
+            self._file.add([getattr(it, name) for name in COLUMNS])
+        self._file.flush()
+
+    def complete(self) -> None:
+        """Note that everything was looked up."""
+        self._is_complete = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,9 +13,8 @@ import typer
 from .. import Client, RestoreReport
 from .._native import parquet_rows
 from .display import Bar, counted, duration, notes, print_counts, print_json, results
-from .endings import ending, exit_code, reason
+from .endings import ending, exit_code, is_expected, reason
 from .id_files import id_file
-from .new_files import new_file
 from .options import (
     AppId,
     BaseUrl,
@@ -29,14 +29,16 @@ from .options import (
     about,
     client_of,
 )
-from .run import FailuresFile, attempt
+from .output_files import read_file, refuse_shared_files, written_file
+from .run import FailuresFile, attempt, progress_of
 
 EXAMPLES = """\b
 Examples:
   clarifai-annotations restore clarifai-backup-2026-01-31T120000.parquet
   clarifai-annotations restore backup.parquet --input-id photo-1
 
-Exit codes: 0 all there again, 1 not all, 2 refused before anything was sent, 130 interrupted."""
+Exit codes: 0 all there again, 1 not all, 2 refused before anything was sent,
+128+N stopped by signal N, so 130 by Ctrl-C."""
 
 COUNTS = (
     "requested",
@@ -76,38 +78,47 @@ def restore(
 
     Those that are there are left alone.
     """
-    with ending(), ExitStack() as opened:
+    with ending() as signals, ExitStack() as opened:
+        place = None if failures is None else written_file("--failures", failures)
+        files = [read_file("BACKUP", backup, has_side_files=True), *([] if place is None else [place])]
+        if input_ids is not None:
+            files.append(read_file("--input-ids", input_ids))
+        refuse_shared_files(files)
+        path = backup.absolute()
         client = opened.enter_context(client_of(user_id, app_id, base_url, requests_per_second))
         wanted = list(input_id) if input_id or input_ids else None
         if wanted is not None and input_ids is not None:
             wanted += [
                 named for (named,) in opened.enter_context(id_file(input_ids, file_format, [input_column]))
             ]
-        fine = frozenset({"present"})
-        failed = opened.enter_context(FailuresFile(new_file(failures, "failures", ".csv"), fine=fine))
-        _say_what_it_holds(backup)
-        with Bar("Restoring") as bar:
-            report, stopped_by = attempt(
-                lambda: client.restore_annotations(
-                    backup, input_ids=wanted, progress=bar.progress, timeout=timeout
+        with ExitStack() as written:
+            with signals.deferred():
+                failed = written.enter_context(FailuresFile(place, fine=frozenset({"present"})))
+            refuse_shared_files(files)
+            _say_what_it_holds(backup, path)
+            with Bar("Restoring") as bar:
+                progress = progress_of(bar, signals)
+                restoring = partial(
+                    client.restore_annotations, path, input_ids=wanted, progress=progress, timeout=timeout
                 )
-            )
-        if report is None:
-            assert stopped_by is not None
-            raise stopped_by
-        failed.add(report)
+                report, stopped_by = attempt(restoring, signals)
+            if report is None:
+                assert stopped_by is not None
+                raise stopped_by
+            failed.add(report)
         if output is Output.JSON:
             _print_json(backup, client, report, stopped_by, failed)
         else:
             _print_text(report, stopped_by, failed)
-        raise typer.Exit(exit_code(report.ok, stopped_by))
+        if not is_expected(stopped_by):
+            assert stopped_by is not None
+            raise stopped_by
+        raise typer.Exit(exit_code(report.ok and failed.lacks is None, stopped_by))
 
 
-def _say_what_it_holds(backup: Path) -> None:
+def _say_what_it_holds(backup: Path, path: Path) -> None:
     try:
-        apps = Counter(
-            f"{user_id}/{app_id}" for user_id, app_id in parquet_rows(backup, ["user_id", "app_id"])
-        )
+        apps = Counter(f"{user_id}/{app_id}" for user_id, app_id in parquet_rows(path, ["user_id", "app_id"]))
     except (OSError, ValueError):
         return  # what is wrong with it, the restoration says better
     for app, count in apps.items():
@@ -130,9 +141,12 @@ def _print_json(
             "ok": report.ok,
             "stopped_by": reason(stopped_by),
             "backup": str(backup),
-            "failures": str(failed.path) if failed.count else None,
+            "failures": failed.name,
+            "failures_lacking": failed.lacks,
         }
     )
+    if failed.lacks is not None:
+        notes.print(f"Failures: {failed.lacks}")
 
 
 def _print_text(report: RestoreReport, stopped_by: BaseException | None, failed: FailuresFile) -> None:

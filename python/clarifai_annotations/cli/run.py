@@ -2,28 +2,41 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
 from types import TracebackType
 from typing import TypeVar, cast
 
-from .. import ClarifaiError, DeleteReport, DeletionError, RestoreError, RestoreReport
-from .display import notes, print_table, results
-from .endings import RefusedError, reason
+from .. import (
+    ClarifaiError,
+    DeleteReport,
+    DeletionError,
+    DeletionPlan,
+    Progress,
+    RestoreError,
+    RestoreReport,
+)
+from .display import Bar, notes, print_table, results
+from .endings import reason
 from .id_files import Row, Rows
-from .new_files import new_csv
+from .output_files import CallFile, CsvFile, lacking
+from .stop_signals import StopSignals
 
-AnyReport = TypeVar("AnyReport", DeleteReport, RestoreReport)
+AnyReport = TypeVar("AnyReport", DeleteReport, DeletionPlan, RestoreReport)
 
 ROWS_PER_CALL = 262_144
 """How many IDs are in memory at once."""
 
+ROWS_PER_READ = 1_024
+"""How many IDs are in memory at once while those are written that were in no call."""
+
 SHOWN_FAILURES = 5
+
+LONGEST_MESSAGE = 10_000
+"""Characters of a service's message that are written."""
 
 ADDED = ("deleted", "absent", "failed", "unknown", "unsent", "requests", "retries", "throttled")
 """The counts of a report that add up over calls."""
@@ -67,31 +80,57 @@ class FailuresFile:
 
     Its columns begin with ``input_id`` and, unless it is ``of_inputs``, ``annotation_id``, so that it can be given to the
     same command again.
+
+    Attributes:
+        count: How many failures there are.
+        first: The first of them.
+
     """
 
     def __init__(
-        self, path: Path | None, *, fine: frozenset[str] = frozenset(), of_inputs: bool = False
+        self,
+        place: CallFile | None,
+        *,
+        is_wanted: bool = True,
+        fine: frozenset[str] = frozenset(),
+        of_inputs: bool = False,
     ) -> None:
-        """Write to this path, or nowhere; outcomes that are ``fine`` are left out."""
-        self.path, self.count = path, 0
+        """Write to this place, or under a dated name in the current folder.
+
+        Outcomes that are ``fine`` are left out. A file that is not wanted is not made: failures are only counted.
+        """
+        self.count = 0
+        self._place, self._is_wanted = place, is_wanted
         self._ids = ["input_id"] if of_inputs else ["input_id", "annotation_id"]
         self.first: list[tuple[str, str | None, str, str]] = []
         self._fine = fine
+        self._file: CsvFile | None = None
+        self._missing: str | None = None
 
     def __enter__(self) -> FailuresFile:
-        if self.path is not None:
-            self._file = new_csv(self.path)
-            self._rows = csv.writer(self._file, lineterminator="\n")
-            self._rows.writerow([*self._ids, "outcome", "code", "name", "message"])
+        if self._is_wanted:
+            header = [*self._ids, "outcome", "code", "name", "message"]
+            self._file = CsvFile(self._place, header, kind="failures")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.path is not None:
+        if self._file is not None:
             self._file.close()
-            if not self.count:
-                self.path.unlink()
+
+    @property
+    def name(self) -> str | None:
+        """What messages call it, if there are failures in it."""
+        return self._file.name if self._file is not None and self._file.written else None
+
+    @property
+    def lacks(self) -> str | None:
+        """What it lacks, and why. It is known for certain when the file is closed."""
+        if self._file is None:
+            return None
+        why = self._file.why or self._missing
+        return None if why is None else lacking(self._file.written, self.count, "failures", why)
 
     def add(self, report: DeleteReport | RestoreReport) -> None:
         """Write every failure of a call."""
@@ -99,18 +138,28 @@ class FailuresFile:
             if failure.outcome not in self._fine:
                 row = failure.input_id, failure.annotation_id
                 self._write(*row, failure.outcome, failure.message, failure.code, failure.name)
+        if self._file is not None:
+            self._file.flush()
 
     def add_rows(self, rows: Iterable[Row], outcome: str, message: str) -> None:
         """Write IDs that are in no report."""
         for input_id, *annotation_id in rows:
             self._write(input_id, annotation_id[0] if annotation_id else None, outcome, message)
 
+    def compare(self, totals: Totals, why: str) -> None:
+        """Note which failures of a run could not be written, if there are any, and why."""
+        outcomes = {"absent", "failed", "unknown", "unsent"} - self._fine
+        count = sum(getattr(totals, outcome) for outcome in outcomes)
+        if self.count < count:
+            self.count, self._missing = count, why
+
     def show(self) -> None:
         """Show the first failures on standard error, and tell where all are."""
         if self.count:
             print_table(notes, ["input", "annotation", "outcome", "why"], self.first)
-            if self.path is not None:
-                results.print(f"Failures: {self.path}")
+        where = ", ".join(part for part in (self.name, self.lacks) if part)
+        if where:
+            results.print(f"Failures: {where}")
 
     def _write(
         self,
@@ -118,12 +167,12 @@ class FailuresFile:
         annotation_id: str | None,
         outcome: str,
         message: str,
-        code: int = 0,
-        name: str = "",
+        code: int | None = 0,
+        name: str | None = "",
     ) -> None:
-        if self.path is not None:
+        if self._file is not None:
             ids = [input_id, annotation_id][: len(self._ids)]
-            self._rows.writerow([*ids, outcome, code, name, message])
+            self._file.add([*ids, outcome, code, name, message[:LONGEST_MESSAGE]])
         self.count += 1
         if len(self.first) < SHOWN_FAILURES:
             self.first.append((input_id, annotation_id, outcome, message))
@@ -154,36 +203,43 @@ def count_of_calls(rows: Rows) -> int:
     return -(-rows.distinct // ROWS_PER_CALL)
 
 
-def run(rows: Rows, call: Callable[[int, Sequence[Row]], DeleteReport], failures: FailuresFile) -> Totals:
+def run(
+    rows: Rows,
+    call: Callable[[int, Sequence[Row]], DeleteReport],
+    failures: FailuresFile,
+    signals: StopSignals,
+) -> Totals:
     """Make call after call, and add up what becomes of every ID.
 
     Args:
         rows: What is to be deleted.
         call: Deletes the part of this number, from 0.
         failures: Where to write what is not deleted.
+        signals: What may stop the run.
 
     Returns:
-        The sums, also where the run was stopped: what it did not come to is ``unsent``.
+        The sums, also where the run was stopped, whatever by: what it did not come to is ``unsent``.
 
     Raises:
         ClarifaiError: The first call was refused. Nothing was sent; nor was with the errors below.
         RefusedError: The file was changed before the first call.
-        KeyboardInterrupt: Ctrl-C before the first call.
+        Interrupted: A signal came before the first call.
 
     """
     begin, totals = time.monotonic(), Totals(requested=rows.distinct)
     try:
+        signals.defer()
         for number, part in enumerate(calls(rows)):
-            report, totals.stopped_by = attempt(partial(call, number, part))
+            report, totals.stopped_by = attempt(partial(call, number, part), signals)
             if report is not None:
                 totals.add(report)
                 failures.add(report)
-            elif isinstance(totals.stopped_by, KeyboardInterrupt):
+            elif not isinstance(totals.stopped_by, ClarifaiError):
                 totals.unknown += len(part)
-                failures.add_rows(part, "unknown", "the call was broken off")
+                failures.add_rows(part, "unknown", f"the call was broken off: {reason(totals.stopped_by)}")
             if totals.stopped_by is not None:
                 break
-    except (RefusedError, OSError, KeyboardInterrupt) as error:
+    except BaseException as error:
         totals.stopped_by = error
     if totals.stopped_by is not None:
         if not totals.accounted:
@@ -193,14 +249,38 @@ def run(rows: Rows, call: Callable[[int, Sequence[Row]], DeleteReport], failures
     return totals
 
 
-def attempt(call: Callable[[], AnyReport]) -> tuple[AnyReport | None, BaseException | None]:
-    """Make a call. Gives its report, if there is one, and what stopped it before everything was attempted."""
+def attempt(
+    call: Callable[[], AnyReport], signals: StopSignals
+) -> tuple[AnyReport | None, BaseException | None]:
+    """Make a call. Gives its report, if there is one, and what stopped it before everything was attempted.
+
+    Raises:
+        Interrupted: A signal came before.
+
+    """
+    signals.raise_at_once()
     try:
         return call(), None
     except (DeletionError, RestoreError) as error:
         return cast("AnyReport", error.report), None
-    except (ClarifaiError, KeyboardInterrupt) as error:
+    except BaseException as error:
         return getattr(error, "report", None), error
+    finally:
+        signals.defer()
+
+
+def progress_of(bar: Bar, signals: StopSignals) -> Callable[[Progress], None]:
+    """Make what a call tells how far it is: the bar, and, at its end, the signals.
+
+    A signal that comes when the report is there already must not take its place.
+    """
+
+    def show(progress: Progress) -> None:
+        if progress.finished:
+            signals.defer()
+        bar(progress)
+
+    return show
 
 
 def _account_for_the_rest(rows: Rows, totals: Totals, failures: FailuresFile) -> None:
@@ -208,7 +288,10 @@ def _account_for_the_rest(rows: Rows, totals: Totals, failures: FailuresFile) ->
     totals.ok = False
     accounted = totals.accounted
     totals.unsent += totals.requested - accounted
+    why = reason(totals.stopped_by) or ""
     try:
-        failures.add_rows(islice(rows, accounted, None), "unsent", reason(totals.stopped_by) or "")
-    except (RefusedError, OSError, KeyboardInterrupt) as error:
-        notes.print(f"{failures.path} lacks some of what was not sent: {str(error) or 'interrupted'}")
+        read_again = chain.from_iterable(rows.parts(ROWS_PER_READ))
+        failures.add_rows(islice(read_again, accounted, None), "unsent", why)
+    except Exception as error:
+        why = reason(error) or ""
+    failures.compare(totals, why)
