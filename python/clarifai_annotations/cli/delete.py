@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import Client, DeleteReport, DeletionLimitError
+from .. import BackupError, Client, DeleteReport, DeletionLimitError
+from .._native import complete_backup
 from .display import Bar, ask, counted, duration, notes, print_counts, print_json, results
 from .endings import RefusedError, ending, exit_code, is_expected, reason
 from .id_files import Row, Rows, id_file
@@ -292,6 +293,7 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
         confirmed = None if yes or not job.rows.distinct else _ask(job)
         deadline = Deadline(timeout)
         caps = _caps(job, confirmed, deadline)
+        backup, last = job.files.backup, count_of_calls(job.rows) - 1
         with Bar("Deleting", job.rows.distinct) as bar:
             progress = progress_of(bar, signals)
 
@@ -300,7 +302,8 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
                 options: dict[str, Any] = {
                     "progress": progress,
                     "timeout": deadline.left,
-                    "backup": job.files.backup and job.files.backup.path,
+                    # Its file is completed once, by the last call.
+                    "backup": backup and (backup.path, number == last),
                     "journal": job.files.journal and (job.files.journal.path, number),
                 }
                 if annotation_ids:
@@ -309,10 +312,20 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
                 return job.client.delete_input_annotations(input_ids, max_deletions=caps[number], **options)
 
             totals = run(job.rows, call, failures, signals)
+        if totals.stopped_by is not None and backup is not None and backup.path is not None:
+            _complete(backup.path)
     (_print_json if output is Output.JSON else _print_text)(job, totals, failures)
     if totals.stopped_by is not None and not is_expected(totals.stopped_by):
         raise totals.stopped_by
     raise typer.Exit(exit_code(totals.ok and failures.lacks is None, totals.stopped_by))
+
+
+def _complete(backup: Path) -> None:
+    """Complete the file of a backup whose last call was not made. If that fails, everything is in the logs beside it."""
+    try:
+        complete_backup(backup)
+    except BackupError as error:
+        notes.print(f"{error}")
 
 
 def _ask(job: Job) -> int | None:

@@ -24,7 +24,7 @@ BLOCK_BYTES = 1 << 16
 OTHER_SUFFIXES = (".tsv", ".jsonl", ".ndjson", ".json", ".parquet")
 """Suffixes by which a file that is read would be taken for something else than CSV."""
 
-SIDE_SUFFIXES = (".lock", "-wal", "-shm", "-journal")
+SIDE_SUFFIXES = (".lock", ".partial", "-wal", "-shm", "-journal")
 """What is appended to the name of a backup or a journal for the files that are kept beside it. Logs are ``NAME.*.log``."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from .. import Client, RestoreReport
-from .._native import parquet_rows
+from .. import BackupError, Client, RestoreReport, open_backup
 from .display import Bar, counted, duration, notes, print_counts, print_json, results
 from .endings import ending, exit_code, is_expected, reason
 from .id_files import id_file
@@ -118,11 +116,11 @@ def restore(
 
 def _say_what_it_holds(backup: Path, path: Path) -> None:
     try:
-        apps = Counter(f"{user_id}/{app_id}" for user_id, app_id in parquet_rows(path, ["user_id", "app_id"]))
-    except (OSError, ValueError):
+        apps = open_backup(path).count_by_app()
+    except BackupError:
         return  # what is wrong with it, the restoration says better
-    for app, count in apps.items():
-        notes.print(f"{backup} holds {counted(count, 'annotation')} of {app}.")
+    for (user_id, app_id), count in apps.items():
+        notes.print(f"{backup} holds {counted(count, 'annotation')} of {user_id}/{app_id}.")
 
 
 def _print_json(
