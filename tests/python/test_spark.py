@@ -440,6 +440,17 @@ def test_a_key_that_is_refused_stops_the_call(spark: Any, tmp_path: Path) -> Non
 # --- The folder
 
 
+def test_a_call_that_was_ended_while_it_noted_that_it_begins_is_explained(
+    delete: Callable[..., Any], emulator: Emulator, tmp_path: Path
+) -> None:
+    (tmp_path / "outcomes" / "_runs" / "run=0" / "_temporary").mkdir(parents=True)
+    with pytest.raises(
+        OutcomesError, match=r"remove .*outcomes/_runs/run=0 and call again.* Nothing was sent"
+    ):
+        delete(PAIRS, resume=True)
+    assert sent(emulator) == []
+
+
 def test_a_folder_that_is_there_is_refused(delete: Any, emulator: Emulator) -> None:
     delete(PAIRS[:2])
     emulator.clear_requests()

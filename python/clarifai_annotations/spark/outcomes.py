@@ -62,8 +62,14 @@ class Outcomes:
 
         """
         runs: list[dict[str, str]] = []
-        while (run := _text(spark, f"{path}/_runs/run={len(runs)}")) is not None:
-            runs.append(json.loads(run))
+        while (run := _text(spark, note := f"{path}/_runs/run={len(runs)}")) is not None:
+            try:
+                runs.append(json.loads(run))
+            except ValueError:
+                raise OutcomesError(
+                    f"{note} is not complete: the call that wrote it was ended before it sent anything; remove {note} and "
+                    "call again. Nothing was sent"
+                ) from None
         # A call that was refused for a bad row left its rows and nothing else.
         is_ours = bool(runs) or _exists(spark, f"{path}/_calls")
         if (runs and not resume) or (not is_ours and _exists(spark, path)):
