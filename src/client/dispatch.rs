@@ -35,7 +35,12 @@ use crate::{
 
 /// Deletes what a call names.
 pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
-    let backup = precautions::open(client, call).await?;
+    let opened = precautions::open(client, call).await;
+    if opened.is_err() {
+        // Its part of the journal is free for the next try.
+        call.end_journal().await;
+    }
+    let backup = opened?;
     let run = Run { client, call, form: Form::Many, backup: backup.as_ref() };
     let work = async {
         match call.precautions().max_deletions {

@@ -29,6 +29,8 @@ def counts(report):
 def result(call):
     if call["most_bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (call["most_bytes"], call["most_bytes"]))
+    if isinstance(call["options"].get("journal"), list):
+        call["options"]["journal"] = tuple(call["options"]["journal"])  # JSON knows no tuples
     try:
         report = getattr(Client(**call["settings"]), call["method"])(*call["columns"], **call["options"])
         return {"error": None, "report": counts(report)}
