@@ -81,7 +81,7 @@ LAYERS = (
         "files that stay",
         (
             Part("src/backup/", "Rust", ("src/backup/",)),
-            Part("journal.rs", "Rust", ("src/journal.rs",)),
+            Part("src/journal/", "Rust", ("src/journal/",)),
         ),
     ),
     Layer(
@@ -111,7 +111,7 @@ ONLY = {
     "pyo3": {"src/python/"},
     "pyo3_arrow": {"src/python/"},
     "pyo3_log": {"src/python/"},
-    "rusqlite": {"journal.rs"},
+    "rusqlite": {"src/journal/"},
     "parquet": {"src/backup/", "columns.rs"},
     "rustix": {"files/"},
     "zstd": {"files/"},

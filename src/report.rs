@@ -68,6 +68,8 @@ pub struct Ledger {
     counts: [usize; Outcome::ALL.len()],
     errors: Errors,
     stopped_by: Option<Arc<Error>>,
+    from_journal: usize,
+    finished_at: Option<String>,
     /// Requests of the run so far.
     pub requests: Requests,
 }
@@ -109,6 +111,8 @@ impl Ledger {
             counts,
             errors: Errors::default(),
             stopped_by: None,
+            from_journal: 0,
+            finished_at: None,
             requests: Requests::default(),
         }
     }
@@ -135,11 +139,13 @@ impl Ledger {
         }
     }
 
-    /// Takes over the outcomes of an earlier run of the same call.
-    pub fn take_over(&mut self, outcomes: &[Outcome]) {
+    /// Takes over the outcomes of an earlier run of the same call, and when that was finished, if it was.
+    pub fn take_over(&mut self, outcomes: &[Outcome], finished_at: Option<String>) {
         for (id, outcome) in (0..).zip(outcomes) {
             self.settle(&[id], *outcome, None);
         }
+        self.from_journal = self.count(Outcome::Deleted) + self.count(Outcome::Absent);
+        self.finished_at = finished_at;
     }
 
     /// The outcome of an ID by now.
@@ -181,6 +187,8 @@ impl Ledger {
             counts: self.counts,
             errors: std::mem::take(&mut self.errors),
             stopped_by: self.stopped_by.clone(),
+            from_journal: self.from_journal,
+            finished_at: self.finished_at.clone(),
             requests: self.requests,
             elapsed,
         }
@@ -196,6 +204,10 @@ pub struct Report {
     ranks: Vec<u32>,
     errors: Errors,
     stopped_by: Option<Arc<Error>>,
+    /// IDs that an earlier run of the same call deleted or found absent: nothing was sent for them.
+    pub from_journal: usize,
+    /// When an earlier run finished the call, in ISO 8601: nothing was sent.
+    pub finished_at: Option<String>,
     /// Requests of the run.
     pub requests: Requests,
     /// From the first step of the run to its last.

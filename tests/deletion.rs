@@ -313,7 +313,7 @@ proptest! {
     ) {
         let folder = TempDir::new().unwrap();
         let precautions = Precautions {
-            journal: Some(Place { path: folder.path().join("journal"), part: 0 }),
+            journal: Some(Place::new(folder.path().join("journal"), 0)),
             backup: with_backup.then(|| folder.path().join("backup.parquet")),
             ..Precautions::default()
         };

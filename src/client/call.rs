@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     error::Error,
     ids::Targets,
-    journal::{self, Journal},
+    journal::{self, Journal, Opened},
     report::{Ledger, Outcome, Report, Requests},
 };
 
@@ -44,7 +44,8 @@ pub struct Call {
     precautions: Precautions,
     started: Instant,
     ledger: Mutex<Ledger>,
-    journal: OnceLock<(Journal, Vec<Outcome>)>,
+    /// `None` where it was finished by an earlier run.
+    journal: OnceLock<(Option<Journal>, Vec<Outcome>)>,
     /// IDs that were looked up, by a call that only looks.
     looked_up: AtomicUsize,
     state: Arc<watch::Sender<State>>,
@@ -160,9 +161,10 @@ impl Call {
         &self.precautions
     }
 
-    /// From here on outcomes are taken down. Those of an earlier run are taken over.
-    pub(super) fn keep_journal(&self, journal: Journal, past: Vec<Outcome>) {
-        self.ledger().take_over(&past);
+    /// From here on outcomes are written to a journal. Those of an earlier run are taken over.
+    pub(super) fn attach_journal(&self, opened: Opened) {
+        let Opened { journal, past, finished_at } = opened;
+        self.ledger().take_over(&past, finished_at);
         let _ = self.journal.set((journal, past));
     }
 
@@ -178,7 +180,7 @@ impl Call {
     }
 
     fn journal(&self) -> Option<&Journal> {
-        self.journal.get().map(|(journal, _)| journal)
+        self.journal.get()?.0.as_ref()
     }
 
     /// What the call names; nothing as long as that is not read.
@@ -371,13 +373,31 @@ impl Call {
         let _ = self.state.subscribe().wait_for(|current| *current >= state).await;
     }
 
-    /// Waits until all that was taken down is on the disk, and the file is let go of.
+    /// Waits until all outcomes are on the disk, and the journal is closed. Once the call is over its time or ended, it is
+    /// brought up to date for [`GRACE`] more; then that is left to the next call.
     pub(super) async fn end_journal(&self) {
-        if let Some(journal) = self.journal() {
-            if let Err(error) = journal.flush().await {
-                self.stop(Arc::new(error));
+        let Some(journal) = self.journal() else { return };
+        if let Err(error) = journal.flush().await {
+            self.stop(Arc::new(error));
+        }
+        let open = |ledger: &Ledger| ledger.count(Outcome::Unsent) + ledger.count(Outcome::Unknown);
+        let is_finished = open(&self.ledger()) == 0;
+        let mut end = pin!(journal.end(is_finished));
+        let time_is_over = async {
+            match self.timeout {
+                Some(timeout) => time::sleep_until(self.started + timeout).await,
+                None => std::future::pending().await,
             }
-            journal.end().await;
+        };
+        tokio::select! {
+            biased;
+            () = &mut end => return,
+            () = self.reaches(State::Ended) => {}
+            () = time_is_over => {}
+        }
+        if time::timeout(GRACE, &mut end).await.is_err() {
+            journal.abandon_fold();
+            end.await;
         }
     }
 

@@ -36,7 +36,12 @@ use crate::{
 /// Deletes what a call names.
 pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
     // Opening waits for a disk, which may be slow or gone: the call's timeout and its cancellation end that too.
-    let Some(opened) = call.drive(precautions::open(client, call)).await else { return Ok(call.close()) };
+    let opened = call.drive(precautions::open(client, call)).await;
+    if !matches!(opened, Some(Ok(_))) {
+        // Its part of the journal is free for the next try.
+        call.within_time(call.end_journal()).await;
+    }
+    let Some(opened) = opened else { return Ok(call.close()) };
     let backup = opened?;
     let run = Run { client, call, form: Form::Many, backup: backup.as_ref() };
     let work = async {

@@ -1,5 +1,10 @@
 //! What a caller does against deleting the wrong thing, made ready before anything is sent.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use tokio::task;
 
 use super::{Client, call::Call};
@@ -22,7 +27,9 @@ pub(super) async fn open(client: &Client, call: &Call) -> Result<Option<Backup>,
     let journal = precautions.journal.as_ref().map(|place| place.path.clone());
     if let Some(place) = precautions.journal {
         let (targets, settings) = (targets.clone(), client.settings.clone());
-        let journal = move || {
+        let abandoned = AbandonOnDrop::default();
+        let is_abandoned = Arc::clone(&abandoned.0);
+        let open = move || {
             let operation =
                 if targets.are_pairs() { "delete_annotations" } else { "delete_input_annotations" };
             let heading = Heading {
@@ -31,10 +38,9 @@ pub(super) async fn open(client: &Client, call: &Call) -> Result<Option<Backup>,
                 app_id: &settings.app_id,
                 base_url: &settings.base_url,
             };
-            Journal::open(&place, &heading, &targets)
+            Journal::open(&place, &heading, &targets, &is_abandoned)
         };
-        let (journal, past) = blocking(journal).await?;
-        call.keep_journal(journal, past);
+        call.attach_journal(blocking(open).await?);
     }
     let Some(path) = precautions.backup else { return Ok(None) };
     let options = BackupOptions {
@@ -45,6 +51,16 @@ pub(super) async fn open(client: &Client, call: &Call) -> Result<Option<Backup>,
         is_folded_later: precautions.is_backup_folded_later,
     };
     blocking(move || Backup::open(&options)).await.map(Some)
+}
+
+/// Tells work on another thread, when this is dropped, that nobody waits for it any more.
+#[derive(Default)]
+struct AbandonOnDrop(Arc<AtomicBool>);
+
+impl Drop for AbandonOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// More would be deleted than the caller allows.

@@ -1,6 +1,11 @@
 //! Deletions taken back: annotations of a backup posted again, save those that are there.
 
-use std::{collections::HashSet, iter::zip, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashSet,
+    iter::zip,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -16,8 +21,10 @@ use super::{
     quota::Turn,
 };
 use crate::{
+    LOGGER,
     backup::{BackupReader, Copies},
     error::Error,
+    journal,
     report::{Outcome, Report},
     wire::{SET_BY_SERVICE, without_fields},
 };
@@ -44,6 +51,8 @@ pub(super) async fn run(
     let Some(copies) = call.drive(precautions::blocking(find)).await else { return Err(stopped_by(call)) };
     let copies = copies?;
     let superseded = copies.superseded;
+    let journals = copies.reader().journals().to_vec();
+    let path = copies.reader().path().to_owned();
     call.name(Arc::clone(&copies.targets));
     let limits = &client.settings.limits;
     let mut messages = read(copies, limits.batch_size);
@@ -61,8 +70,21 @@ pub(super) async fn run(
     });
     call.drive(all).await;
     let report = call.close();
+    let restored = report.count(Outcome::Deleted);
+    let note = move || note_restoration(&journals, &path, restored);
+    call.within_time(precautions::blocking(note)).await;
     log_summary(&report);
     Ok((report, superseded))
+}
+
+/// Notes in the journals of the deletions that their annotations are there again.
+fn note_restoration(journals: &[PathBuf], backup: &Path, restored: usize) -> Result<(), Error> {
+    for journal in journals {
+        if let Err(error) = journal::note_restoration(journal, backup, restored) {
+            log::warn!(target: LOGGER, "{error}. What was restored is not noted in it");
+        }
+    }
+    Ok(())
 }
 
 /// Reads annotations on a thread that may wait for a disk, a batch at a time, in their order.

@@ -52,6 +52,23 @@ impl FileLock {
         Ok(Self { file: acquired?, path: path.into(), generation: generation() })
     }
 
+    /// Whether somebody holds the lock of this lock file, this process or another. Takes no lock. Blocks on the file system
+    /// only.
+    ///
+    /// # Errors
+    /// The file cannot be looked at.
+    pub fn is_held(path: &Path) -> io::Result<bool> {
+        // Kept for as long as the file is open: to close it would drop a lock of this process.
+        let held = held();
+        if held.contains(path) {
+            return Ok(true);
+        }
+        match open_plain(path, OpenOptions::new().read(true).write(true)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            other => is_locked(&other?),
+        }
+    }
+
     /// Makes sure that the lock is still held.
     ///
     /// # Errors
@@ -114,6 +131,22 @@ fn try_lock(file: &File) -> Result<(), LockError> {
     }
 }
 
+/// Whether another process has locked a file.
+#[cfg(unix)]
+fn is_locked(file: &File) -> io::Result<bool> {
+    use rustix::process::{Flock, FlockType, fcntl_getlk};
+    Ok(fcntl_getlk(file, &Flock::from(FlockType::WriteLock))?.is_some())
+}
+
+#[cfg(not(unix))]
+fn is_locked(file: &File) -> io::Result<bool> {
+    match try_lock(file) {
+        Ok(()) => file.unlock().map(|()| false),
+        Err(LockError::Busy) => Ok(true),
+        Err(LockError::Io(error)) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,8 +158,10 @@ mod tests {
         let first = FileLock::try_acquire(&path).unwrap();
         assert!(matches!(FileLock::try_acquire(&path), Err(LockError::Busy)));
         first.renew().unwrap();
+        assert!(FileLock::is_held(&path).unwrap());
         drop(first);
         assert!(!path.exists());
+        assert!(!FileLock::is_held(&path).unwrap());
         FileLock::try_acquire(&path).unwrap();
     }
 

@@ -807,11 +807,13 @@ pub struct Options<'a, 'py> {
     pub precautions: Precautions,
 }
 
-/// The parameter `journal`: a path, or one and which of the calls that share it.
+/// The parameter `journal`: a path, or one and which of the calls that share it. The command line adds whether the call
+/// folds its log at its end.
 #[derive(FromPyObject)]
 pub enum JournalPlace {
     Path(PathBuf),
     Part(PathBuf, u32),
+    Deferred(PathBuf, u32, bool),
 }
 
 /// The parameter `backup`: a path, or one and whether the call completes the file: the command line makes many calls with
@@ -837,9 +839,15 @@ pub fn precautions(
     journal: Option<JournalPlace>,
     max_deletions: Option<i64>,
 ) -> PyResult<Precautions> {
-    let journal = journal.map(|place| match place {
-        JournalPlace::Path(path) => Place { path, part: 0 },
-        JournalPlace::Part(path, part) => Place { path, part },
+    let journal = journal.map(|place| {
+        let (path, part, should_fold) = match place {
+            JournalPlace::Path(path) => (path, 0, true),
+            JournalPlace::Part(path, part) => (path, part, true),
+            JournalPlace::Deferred(path, part, should_fold) => (path, part, should_fold),
+        };
+        // The program may change its folder while the call waits. What has no absolute form is refused when it is opened.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Place { path, part, should_fold }
     });
     let max_deletions = max_deletions.map(|most| {
         let text =

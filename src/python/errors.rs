@@ -91,6 +91,11 @@ pub fn restore_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>)
     exception(py, "RestoreError", message, [("report", report)].into_py_dict(py))
 }
 
+/// An error that no setting has a part in, such as a file that cannot be read.
+pub fn without_settings(py: Python<'_>, error: &Error) -> PyErr {
+    exception(py, class_of(error), error.to_string(), attributes(py, error))
+}
+
 /// An error that is not about any ID, such as a closed client, or a list that was refused.
 pub fn plain(py: Python<'_>, error: &Error, settings: &Settings) -> PyErr {
     exception(py, class_of(error), format!("{error}{}", advice(error, settings)), attributes(py, error))

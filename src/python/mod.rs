@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `client` | the public functions and `Client` |
 //! | `plan`, `restore` | the functions of these names; `DeletionPlan` |
+//! | `journal` | journals, as the command line looks at them |
 //! | `parquet` | rows out of Parquet files |
 //! | `columns` | Python objects → ID columns |
 //! | `wait` | how a call waits: blocking or awaited |
@@ -25,6 +26,7 @@ mod columns;
 mod emulator;
 mod errors;
 mod exit;
+mod journal;
 mod logging;
 mod parquet;
 mod plan;
@@ -59,6 +61,8 @@ mod _native {
     };
     #[pymodule_export]
     use super::emulator::{Fault, PyEmulator, RecordedRequest, StoredAnnotation, annotation_from_json};
+    #[pymodule_export]
+    use super::journal::{fold_journal, journal_status};
     #[pymodule_export]
     use super::parquet::{ParquetRows, parquet_rows};
     #[pymodule_export]

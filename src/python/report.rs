@@ -94,6 +94,10 @@ struct Counts {
     throttled: u64,
     elapsed: f64,
     missing_ok: bool,
+    #[serde(default)]
+    from_journal: usize,
+    #[serde(default)]
+    finished_at: Option<String>,
 }
 
 /// Every ID that is not deleted; made into objects only when they are looked at.
@@ -144,6 +148,8 @@ impl Inner {
             throttled: report.requests.throttled,
             elapsed: report.elapsed.as_secs_f64(),
             missing_ok,
+            from_journal: report.from_journal,
+            finished_at: report.finished_at.clone(),
         };
         let stopped_by = report.stopped_by().cloned();
         Self { counts, failures: Arc::new(Rows { of, targets, report, positions: None }), stopped_by }
@@ -217,14 +223,22 @@ impl Inner {
         ]
     }
 
+    /// What an earlier run did, by the journal; where there was one.
+    fn by_journal(&self) -> Option<(&'static str, String)> {
+        let count = self.counts.from_journal;
+        (count > 0).then(|| ("from_journal", count.to_string()))
+    }
+
     fn repr(&self, class: &str) -> String {
-        let counts = self.named().map(|(name, value)| format!("{name}={value}"));
+        let mut counts = self.named().map(|(name, value)| format!("{name}={value}")).to_vec();
+        counts.extend(self.by_journal().map(|(name, value)| format!("{name}={value}")));
         format!("{class}({})", counts.join(", "))
     }
 
     fn html(&self) -> String {
-        let mut counts = self.named();
+        let mut counts = self.named().to_vec();
         counts[10].1 = format!("{:.1} s", self.counts.elapsed);
+        counts.extend(self.by_journal());
         table::html(&counts, &self.failures)
     }
 
@@ -305,6 +319,21 @@ impl DeleteReport {
     #[getter]
     fn elapsed(&self) -> f64 {
         self.0.counts.elapsed
+    }
+
+    /// IDs that an earlier run of the call deleted or found absent, by its journal. Nothing was sent for them.
+    ///
+    /// They are counted in ``deleted`` and ``absent`` too.
+    #[getter(from_journal)]
+    fn settled_before(&self) -> usize {
+        self.0.counts.from_journal
+    }
+
+    /// When an earlier run finished the call, by its journal: nothing was sent. ``None`` where this run had to do something.
+    #[getter]
+    fn finished_at<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let Some(text) = &self.0.counts.finished_at else { return Ok(None) };
+        py.import("datetime")?.getattr("datetime")?.call_method1("fromisoformat", (text,)).map(Some)
     }
 
     /// Whether everything is deleted; with ``missing_ok``, or absent.

@@ -45,6 +45,8 @@ def result(call):
         call["options"]["progress"] = fork_once()
     if call["most_bytes"]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (call["most_bytes"], call["most_bytes"]))
+    if isinstance(call["options"].get("journal"), list):
+        call["options"]["journal"] = tuple(call["options"]["journal"])  # JSON knows no tuples
     try:
         report = getattr(Client(**call["settings"]), call["method"])(*call["columns"], **call["options"])
         return {"error": None, "report": counts(report)}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
+import json
+import logging
+import pickle
 import random
+import re
 import shutil
 import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +24,10 @@ import pytest
 import random_cases
 from child_calls import ChildCalls, child_calls
 from clarifai_annotations import BackupError, Client, DeletionError, JournalError
+from clarifai_annotations._native import fold_journal, journal_status
 from clarifai_annotations.emulator import Emulator, Fault
-from conftest import KEY, client_of
+from conftest import KEY
 from copies import Pair, columns, copies, rows, seed, sent, stored
-from official_service import OfficialService, when_released
 
 PAIRS: list[Pair] = [("p", "a"), ("q", "a"), ("p", "b")]
 
@@ -55,25 +60,27 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 def outcomes(path: Path, part: int = 0) -> list[tuple[int, str, str | None, str]]:
     """The rows of a journal: position, input, annotation, outcome."""
     with opened(path) as journal:
-        query = "SELECT position, input_id, annotation_id, outcome FROM ids WHERE part = ? ORDER BY position"
+        query = (
+            "SELECT position, input_id, annotation_id, outcome FROM outcomes WHERE part = ? ORDER BY position"
+        )
         return journal.execute(query, [part]).fetchall()
 
 
 def outcomes_by_now(path: Path) -> list[tuple[int, str, str | None, str]]:
-    """The rows of a journal whose call was killed. A copy is asked: to open a journal mends it."""
+    """The rows of a journal whose call was killed, or runs. A copy is asked, of which the logs are folded first."""
     with tempfile.TemporaryDirectory() as folder:
         for file in path.parent.glob(f"{path.name}*"):
             shutil.copy(file, folder)
         copy = Path(folder, path.name)
-        with opened(copy) as journal:
-            (tables,) = journal.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        return outcomes(copy) if tables else []
+        fold_journal(copy)
+        return outcomes(copy) if copy.exists() else []
 
 
 def set_outcome(path: Path, outcome: str) -> None:
     """Leave a journal as a call does that is killed when it knows no more than that."""
     with opened(path) as journal:
-        journal.execute("UPDATE ids SET outcome = ?", [outcome])
+        journal.execute("UPDATE runs SET outcome = ?", [outcome])
+        journal.execute("UPDATE calls SET finished_at = NULL")
 
 
 CALLS: dict[str, tuple[str, Any, dict[str, Any]]] = {
@@ -103,7 +110,7 @@ def test_a_journal_says_why_a_pair_could_not_be_deleted(
     emulator.lock("p", "b")
     client.delete_annotations(["p"], ["b"], journal=path, on_failure="report")
     with opened(path) as journal:
-        ((code, message),) = journal.execute("SELECT code, message FROM ids").fetchall()
+        ((code, message),) = journal.execute("SELECT code, message FROM outcomes").fetchall()
     assert (code, "ANNOTATION_PERMISSION_DENIED" in message) == (24156, True)
 
 
@@ -213,8 +220,10 @@ def test_pairs_that_were_under_way_go_before_those_that_were_not(
 ) -> None:
     client.delete_annotations(*columns(PAIRS), journal=path)
     with opened(path) as journal:
-        journal.execute("UPDATE ids SET outcome = 'unknown' WHERE position = 2")
-        journal.execute("DELETE FROM ids WHERE position = 0")
+        journal.execute("DELETE FROM runs")
+        known = [(1, "deleted", '[["q", "a"]]'), (2, "unknown", '[["p", "b"]]')]
+        journal.executemany("INSERT INTO runs VALUES (?1, 0, ?1, 1, ?2, NULL, NULL, ?3)", known)
+        journal.execute("UPDATE calls SET finished_at = NULL")
     seed(emulator, PAIRS)
     emulator.clear_requests()
     with emulator.client(max_in_flight=1) as one_by_one:
@@ -292,6 +301,42 @@ def test_a_path_alone_is_part_0(client: Client, path: Path) -> None:
 def test_an_empty_call_with_a_journal_sends_nothing(emulator: Emulator, client: Client, path: Path) -> None:
     assert client.delete_annotations([], [], journal=path).requested == 0
     assert emulator.requests == []
+
+
+def test_what_comes_from_a_journal_is_said(client: Client, path: Path) -> None:
+    first = client.delete_annotations(*columns(PAIRS), journal=path)
+    again = client.delete_annotations(*columns(PAIRS), journal=path)
+    assert (first.from_journal, first.finished_at, "from_journal" in repr(first)) == (0, None, False)
+    assert (again.from_journal, again.deleted, again.requests) == (3, 3, 0)
+    assert again.finished_at is not None
+    with opened(path) as journal:
+        (finished_at,) = journal.execute("SELECT finished_at FROM calls").fetchone()
+    assert (again.finished_at.isoformat(), again.finished_at.utcoffset()) == (finished_at, timedelta(0))
+    assert repr(again).endswith("from_journal=3)")
+    assert "<td>3</td>" in again._repr_html_().partition("from_journal")[2]
+    kept = pickle.loads(pickle.dumps(again))
+    assert (kept.from_journal, kept.finished_at) == (3, again.finished_at)
+
+
+def test_a_call_that_goes_on_says_how_much_an_earlier_run_did(
+    emulator: Emulator, client: Client, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    emulator.inject(*[Fault.status(24156).on("DeleteAnnotations")] * 2)
+    client.delete_annotations(*columns(PAIRS), journal=path, on_failure="report")
+    with caplog.at_level(logging.INFO, "clarifai_annotations"):
+        again = client.delete_annotations(*columns(PAIRS), journal=path)
+        assert (again.from_journal, again.deleted, again.finished_at) == (2, 3, None)
+        assert f"journal {path}: an earlier run has settled 2 of 3 IDs" in caplog.text
+        client.delete_annotations(*columns(PAIRS), journal=path)
+        assert re.search(rf"journal {path}: finished on 2\d\d\d-.*; nothing is sent", caplog.text)
+
+
+def test_a_journal_of_a_call_that_left_something_open_is_not_finished(emulator: Emulator, path: Path) -> None:
+    emulator.inject(Fault.none(), Fault.status(11009))
+    with emulator.client(batch_size=1, max_in_flight=1) as client:
+        client.delete_annotations(*columns(PAIRS), journal=path, on_failure="report")
+    (part,) = json.loads(journal_status(path))
+    assert (part["deleted"], part["finished_at"], part["is_running"]) == (1, None, False)
 
 
 def test_a_plan_that_is_executed_goes_on(emulator: Emulator, client: Client, path: Path) -> None:
@@ -391,7 +436,25 @@ def journal_of_a_later_version(path: Path) -> None:
     with Emulator() as emulator, emulator.client() as client:
         client.delete_annotations(["p"], ["a"], journal=path, missing_ok=True)
     with opened(path) as journal:
-        journal.execute("PRAGMA user_version = 2")
+        journal.execute("PRAGMA user_version = 3")
+
+
+def journal_of_an_earlier_version(path: Path) -> None:
+    with opened(path) as journal:
+        journal.execute("PRAGMA application_id = 1129070913")
+        journal.execute("PRAGMA user_version = 1")
+        journal.execute("CREATE TABLE calls (part INTEGER PRIMARY KEY)")
+
+
+def in_mode(mode: str) -> Any:
+    """A database of another program, whose journal mode SQLite would change when it opens it."""
+
+    def write(path: Path) -> None:
+        with opened(path) as database:
+            database.execute(f"PRAGMA journal_mode = {mode}")
+        other_database(path)
+
+    return write
 
 
 OTHER_FILES: dict[str, tuple[Any, str]] = {
@@ -407,8 +470,16 @@ OTHER_FILES: dict[str, tuple[Any, str]] = {
     ),
     "a journal of a later version": (
         journal_of_a_later_version,
-        "is of another version (form 2, not 1): give another path",
+        "is of another version (form 3, not 2): give another path",
     ),
+    "a journal of an earlier version": (
+        journal_of_an_earlier_version,
+        "is of another version (form 1, not 2): give another path",
+    ),
+    **{
+        f"another database in mode {mode}": (in_mode(mode), "is there and is no journal: give another path")
+        for mode in ("PERSIST", "TRUNCATE", "WAL")
+    },
 }
 
 
@@ -417,11 +488,12 @@ def test_a_file_that_is_no_journal_is_refused_and_unharmed(
     write: Any, why: str, emulator: Emulator, client: Client, path: Path
 ) -> None:
     write(path)
-    before = path.read_bytes()
+    before = {it.name: it.read_bytes() for it in path.parent.iterdir() if it.is_file()}
     with pytest.raises(JournalError) as raised:
         client.delete_annotations(*columns(PAIRS), journal=path)
     assert str(raised.value) == f"journal {path}: {why}. Nothing was sent"
-    assert (emulator.requests, path.read_bytes() == before) == ([], True)
+    after = {it.name: it.read_bytes() for it in path.parent.iterdir() if it.is_file()}
+    assert (emulator.requests, after) == ([], before)
 
 
 PLACES = {
@@ -452,21 +524,6 @@ def test_a_backup_that_cannot_be_opened_leaves_its_journal_for_another_try(
     assert stored(emulator) == {}
 
 
-@pytest.mark.parametrize("part", [0, 1])
-def test_a_journal_that_another_call_writes_is_refused(
-    part: int, service: OfficialService, path: Path
-) -> None:
-    service.on_delete = when_released(service.released)
-    with client_of(service, request_timeout=30) as client, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(client.delete_annotations, *columns(PAIRS), journal=path)
-        assert service.arrived.wait(timeout=30)
-        with pytest.raises(
-            JournalError, match=f"journal {path}: is in use by another call: .*Nothing was sent"
-        ):
-            client.delete_annotations(*columns(PAIRS), journal=(path, part))
-        service.released.set()
-        assert first.result(timeout=30).deleted == 3
-    assert len(service.calls) == 1
 
 
 @pytest.fixture
@@ -477,7 +534,8 @@ def calls() -> Iterator[ChildCalls]:
         yield calls
 
 
-LONG_PAIRS = [(f"p{n}", f"{n:03}" * 60) for n in range(400)]
+# Hashes, for a log is compressed.
+LONG_PAIRS = [(f"p{n}", hashlib.sha512(str(n).encode()).hexdigest()) for n in range(400)]
 
 
 @pytest.fixture
@@ -491,7 +549,7 @@ def full(emulator: Emulator, calls: ChildCalls, path: Path) -> Any:
         *columns(LONG_PAIRS),
         journal=path,
         settings=limits,
-        most_bytes=150_000,
+        most_bytes=20_000,
     )
     return calls.result()
 
@@ -506,7 +564,7 @@ def test_a_full_disk_stops_the_run_with_a_report(full: Any, emulator: Emulator, 
 
 @pytest.mark.usefixtures("full")
 def test_what_was_sent_before_a_disk_was_full_has_its_row(emulator: Emulator, path: Path) -> None:
-    assert set(sent(emulator, "DeleteAnnotations")) <= {(row[1], row[2]) for row in outcomes(path)}
+    assert set(sent(emulator, "DeleteAnnotations")) <= {(row[1], row[2]) for row in outcomes_by_now(path)}
 
 
 @pytest.mark.usefixtures("full")
