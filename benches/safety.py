@@ -25,6 +25,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,8 +92,46 @@ def paced(base_url: str, folder: str) -> int:
         ).requests
 
 
-def bytes_written() -> int:
-    """The bytes that this process made the disk write."""
+class WrittenFiles(threading.Thread):
+    """The bytes written to the files of a folder: the largest size of each file that was there.
+
+    No file is written over, so this is what was written; a page that a sync wrote twice counts once. A file that is
+    renamed keeps its inode number, and one that shrinks is another that got the number.
+    """
+
+    def __init__(self, folder: str) -> None:
+        """Begin to sample."""
+        super().__init__()
+        self._folder, self._over = folder, threading.Event()
+        self._sizes: dict[int, int] = {}
+        self._earlier = 0
+        self.start()
+
+    def run(self) -> None:
+        """Sample."""
+        while not self._over.wait(0.002):
+            self._look()
+
+    def _look(self) -> None:
+        with os.scandir(self._folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    status = entry.stat()
+                    before = self._sizes.get(status.st_ino, 0)
+                    if status.st_size < before:
+                        self._earlier += before
+                    self._sizes[status.st_ino] = status.st_size
+
+    def end(self) -> int:
+        """Stop, and tell."""
+        self._over.set()
+        self.join()
+        self._look()
+        return self._earlier + sum(self._sizes.values())
+
+
+def disk_bytes() -> int:
+    """The bytes that this process made the disk write, in whole pages."""
     [line] = [it for it in Path("/proc/self/io").read_text().splitlines() if it.startswith("write_bytes")]
     return int(line.split()[1])
 
@@ -143,7 +182,7 @@ def one_way(way: str, base_url: str, annotations: int) -> None:
     with Client(base_url=base_url, **CLIENT) as client, tempfile.TemporaryDirectory() as folder:
         client.plan_input_deletion(ids[:1])  # the connection, and what every call needs
         before, times, start = megabytes("VmRSS"), ThreadTimes(), time.perf_counter()
-        written = bytes_written()
+        pages, written = disk_bytes(), WrittenFiles(folder)
         if way == PACED:
             requests = paced(base_url, folder)
         else:
@@ -155,7 +194,8 @@ def one_way(way: str, base_url: str, annotations: int) -> None:
             "seconds": elapsed,
             "megabytes": megabytes("VmHWM") - before,
             "threads": times.end(),
-            "written": (bytes_written() - written) / 1e6,
+            "written": written.end() / 1e6,
+            "pages": (disk_bytes() - pages) / 1e6,
             "files": {path.name: path.stat().st_size / 1e6 for path in Path(folder).iterdir()},
         }
     print(json.dumps(figures))
@@ -180,8 +220,8 @@ def measure(way: str, base_url: str, annotations: int) -> dict[str, Any]:
 
 def growth() -> int:
     """Print how the cost grows."""
-    print("| run | requests | seconds | memory | written | files | written of the files |")
-    print("|---|---|---|---|---|---|---|")
+    print("| run | requests | seconds | memory | files | written | of the files | in pages of the disk |")
+    print("|---|---|---|---|---|---|---|---|")
     missed: list[str] = []
     first: dict[str, float] = {}
     runs = [(f"{count:,} annotations", "with a backup and a journal", count) for count in GROWTH]
@@ -194,7 +234,7 @@ def growth() -> int:
         files = ", ".join(f"{name} {size:.1f} MB" for name, size in sorted(figures["files"].items()))
         print(
             f"| {name} | {figures['requests']:,} | {figures['seconds']:.1f} | {figures['megabytes']:.0f} MB "
-            f"| {figures['written']:.1f} MB | {files} | {figures['written'] / size:.2f} |",
+            f"| {files} | {figures['written']:.1f} MB | {figures['written'] / size:.2f} | {figures['pages']:.1f} MB |",
             flush=True,
         )
         if left:
