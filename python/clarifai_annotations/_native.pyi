@@ -35,6 +35,8 @@ __all__ = [
     "delete_annotations_async",
     "delete_input_annotations",
     "delete_input_annotations_async",
+    "fold_journal",
+    "journal_status",
     "live_tasks",
     "parquet_rows",
     "plan_deletion",
@@ -161,10 +163,10 @@ def delete_annotations(
         backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
             deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
             backup that is there is added to. `restore_annotations` posts it back.
-        journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+        journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
             with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
             is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
-            calls that share a file, from 0.
+            calls that share a file, from 0; they may run at once.
         max_deletions: The most annotations that the call may delete: one that names more is refused
             before anything is sent.
         client: The client to use; ``None`` for the one that the functions share.
@@ -251,10 +253,10 @@ def delete_input_annotations(
         backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
             deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
             backup that is there is added to. `restore_annotations` posts it back.
-        journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+        journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
             with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
             is not sent again; what was under way is sent once more. ``(path, part)`` for one of several
-            calls that share a file, from 0.
+            calls that share a file, from 0; they may run at once.
         max_deletions: The most annotations that may go. All are listed before the first is deleted,
             and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.
         client: The client to use; ``None`` for the one that the functions share.
@@ -793,6 +795,17 @@ class DeleteReport:
     @property
     def elapsed(self) -> float:
         """Seconds that the run took."""
+
+    @property
+    def from_journal(self) -> int:
+        """IDs that an earlier run of the call deleted or found absent, by its journal. Nothing was sent for them.
+
+        They are counted in ``deleted`` and ``absent`` too.
+        """
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When an earlier run finished the call, by its journal: nothing was sent. ``None`` where this run had to do something."""
 
     @property
     def ok(self) -> bool:

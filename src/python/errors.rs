@@ -12,6 +12,7 @@ use crate::{
     config::{ConfigurationError, Credential, Origins, Settings, TOKENS_URL},
     error::{Error, Kind, Reach, Status},
     ids::IdError,
+    plan_file::App,
     report::Outcome,
 };
 
@@ -84,6 +85,22 @@ pub fn deletion_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>
 /// `RestoreError`: everything was attempted, and not everything is there.
 pub fn restore_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>) -> PyErr {
     exception(py, "RestoreError", message, [("report", report)].into_py_dict(py))
+}
+
+/// `PlanError`.
+pub fn plan_error(py: Python<'_>, message: String) -> PyErr {
+    exception(py, "PlanError", message, Ok(PyDict::new(py)))
+}
+
+/// `ConfigurationError`: a plan is of another app than the client that is to execute it.
+pub fn other_app(py: Python<'_>, planned: &App, settings: &Settings) -> PyErr {
+    let App { user_id, app_id, base_url } = planned;
+    let message = format!(
+        "this plan is of the app {user_id}/{app_id} at {base_url}, and the client is of {}/{} at {}: load the plan with a \
+         client of its app. Nothing was sent",
+        settings.user_id, settings.app_id, settings.base_url
+    );
+    exception(py, "ConfigurationError", message, Ok(PyDict::new(py)))
 }
 
 /// An error that no setting has a part in, such as a file that cannot be read.

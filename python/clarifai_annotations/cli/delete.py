@@ -43,7 +43,7 @@ from .options import (
     refuse_silence,
 )
 from .plan import Found, plan_deletion
-from .run import Deadline, FailuresFile, Totals, calls, count_of_calls, run
+from .run import Deadline, FailuresFile, Totals, calls, count_of_calls, folded, run
 
 ENDS = """Exit codes: 0 all deleted, 1 not all, 2 refused before anything was sent, 130 interrupted.
 
@@ -241,14 +241,15 @@ def carry_out(job: Job, *, yes: bool, timeout: float | None, output: Output) -> 
                 "progress": bar.progress,
                 "timeout": deadline.left,
                 "backup": job.files.backup,
-                "journal": job.files.journal and (job.files.journal, number),
+                "journal": job.files.journal and (job.files.journal, number, job.rows.distinct),
             }
             if annotation_ids:
                 options["missing_ok"] = job.missing_ok
                 return job.client.delete_annotations(input_ids, *annotation_ids, **options)
             return job.client.delete_input_annotations(input_ids, max_deletions=caps[number], **options)
 
-        totals = run(job.rows, call, failures)
+        with folded(job.files.journal):
+            totals = run(job.rows, call, failures)
     (_print_json if output is Output.JSON else _print_text)(job, totals, failures)
     raise typer.Exit(exit_code(totals.ok, totals.stopped_by))
 
@@ -345,6 +346,8 @@ def _print_json(job: Job, totals: Totals, failures: FailuresFile) -> None:
             "rows": job.rows.count,
             **totals.counts(),
             "duplicates": job.rows.count - job.rows.distinct,
+            "from_journal": totals.from_journal,
+            "finished_at": totals.finished_at and totals.finished_at.isoformat(),
             "elapsed": round(totals.elapsed, 3),
             "ok": totals.ok,
             "stopped_by": reason(totals.stopped_by),
@@ -356,6 +359,10 @@ def _print_json(job: Job, totals: Totals, failures: FailuresFile) -> None:
 def _print_text(job: Job, totals: Totals, failures: FailuresFile) -> None:
     whose = "the annotations of " if job.noun == "input" else ""
     throttled = f", {totals.throttled:,} of them throttled" if totals.throttled else ""
+    if totals.finished_at is not None:
+        results.print(f"Finished on {totals.finished_at:%Y-%m-%d %H:%M:%S} UTC, by the journal; nothing was sent.")
+    elif totals.from_journal:
+        results.print(f"Of {counted(totals.from_journal, job.noun)}, the journal says what became of them earlier.")
     results.print(
         f"Deleted {whose}{totals.deleted:,} of {counted(totals.requested, job.noun)} in {duration(totals.elapsed)}, "
         f"with {counted(totals.requests, 'request')}{throttled}."
