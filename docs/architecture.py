@@ -82,6 +82,7 @@ LAYERS = (
         (
             Part("src/backup/", "Rust", ("src/backup/",)),
             Part("src/journal/", "Rust", ("src/journal/",)),
+            Part("plan_file.rs", "Rust", ("src/plan_file.rs",)),
         ),
     ),
     Layer(
@@ -112,7 +113,7 @@ ONLY = {
     "pyo3_arrow": {"src/python/"},
     "pyo3_log": {"src/python/"},
     "rusqlite": {"src/journal/"},
-    "parquet": {"src/backup/", "columns.rs"},
+    "parquet": {"src/backup/", "columns.rs", "plan_file.rs"},
     "rustix": {"files/"},
     "zstd": {"files/"},
     "axum": {"src/emulator/"},

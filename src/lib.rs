@@ -8,6 +8,7 @@
 //! | [`files`] | files that must not be lost: locks, logs, replacing by rename | anything else here but `process` |
 //! | [`report`], [`error`] | outcomes of IDs, failures of requests | anything but each other |
 //! | [`plan`] | what a deletion would do, as a table | the client |
+//! | [`plan_file`] | plans in files | the client |
 //! | [`columns`] | columns out of Parquet files | anything else here |
 //! | [`backup`], [`journal`] | the copy of what is deleted; what became of it, in files | the client |
 //! | [`config`] | settings and credentials | the client |
@@ -26,6 +27,7 @@ pub mod files;
 pub mod ids;
 pub mod journal;
 pub mod plan;
+pub mod plan_file;
 pub mod process;
 #[cfg(feature = "python")]
 mod python;

@@ -195,6 +195,33 @@ impl Rows {
     }
 }
 
+impl Plan {
+    /// A plan of rows that were saved.
+    ///
+    /// # Errors
+    /// The action of a row, where there is no such action.
+    pub fn of_table(
+        table: RecordBatch,
+        requested: usize,
+        duplicates: usize,
+        requests: u64,
+        elapsed: Duration,
+    ) -> Result<Self, String> {
+        let mut counts = [0; Action::ALL.len()];
+        if let Some(actions) =
+            table.column_by_name("action").map(|column| column.as_dictionary::<Int32Type>())
+        {
+            let names: &StringArray = actions.values().as_string();
+            for key in actions.keys().values() {
+                let name = names.value(*key as usize);
+                let action = Action::ALL.into_iter().find(|action| action.name() == name);
+                counts[action.ok_or(name)? as usize] += 1;
+            }
+        }
+        Ok(Self { table, counts, requested, duplicates, requests, elapsed })
+    }
+}
+
 /// Collects a plan row by row.
 #[derive(Default)]
 pub struct PlanBuilder {

@@ -37,6 +37,8 @@ __all__ = [
     "delete_annotations_async",
     "delete_input_annotations",
     "delete_input_annotations_async",
+    "fold_journal",
+    "journal_status",
     "live_tasks",
     "open_backup",
     "parquet_rows",
@@ -164,10 +166,10 @@ def delete_annotations(
         backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
             deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
             backup that is there is added to. `restore_annotations` posts it back.
-        journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+        journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
             with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
             is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
-            calls that share a file, from 0.
+            calls that share a file, from 0; they may run at once.
         max_deletions: The most annotations that the call may delete: one that names more is refused
             before anything is sent.
         client: The client to use; ``None`` for the one that the functions share.
@@ -254,10 +256,10 @@ def delete_input_annotations(
         backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
             deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
             backup that is there is added to. `restore_annotations` posts it back.
-        journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+        journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
             with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
             is not sent again; what was under way is sent once more. ``(path, part)`` for one of several
-            calls that share a file, from 0.
+            calls that share a file, from 0; they may run at once.
         max_deletions: The most annotations that may go. All are listed before the first is deleted,
             and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.
         client: The client to use; ``None`` for the one that the functions share.
@@ -561,6 +563,41 @@ def complete_backup(path: _Path) -> None:
 
     """
 
+def journal_status(path: _Path) -> str:
+    """Tell how far the calls of a journal are, as a JSON array of an object a part.
+
+    It can be called at any time: while the calls run, after they were killed, and from any process.
+
+    Args:
+        path: The journal.
+
+    Returns:
+        JSON: for each part ``part``, ``operation``, ``user_id``, ``app_id``, ``base_url``, ``requested``,
+        ``run_requested``, the counts of the outcomes, ``started_at``, ``finished_at``, ``is_running`` and ``restored_at``.
+
+    Raises:
+        JournalError: There is no such journal, or it cannot be read.
+
+    Example:
+        >>> parts = json.loads(journal_status("run.journal"))
+
+    """
+
+def fold_journal(path: _Path) -> None:
+    """Fold the logs of calls that were made with ``journal=(path, part, run_requested)``, or were killed, into their journal.
+
+    Args:
+        path: The journal.
+
+    Raises:
+        JournalError: The journal cannot be replaced. The logs are there then, for the next call.
+        KeyboardInterrupt: Ctrl-C. So they are then.
+
+    Example:
+        >>> fold_journal("run.journal")
+
+    """
+
 @final
 class ParquetRows:
     """See `parquet_rows`."""
@@ -861,6 +898,17 @@ class DeleteReport:
         """Seconds that the run took."""
 
     @property
+    def from_journal(self) -> int:
+        """IDs that an earlier run of the call deleted or found absent, by its journal. Nothing was sent for them.
+
+        They are counted in ``deleted`` and ``absent`` too.
+        """
+
+    @property
+    def finished_at(self) -> datetime | None:
+        """When an earlier run finished the call, by its journal: nothing was sent. ``None`` where this run had to do something."""
+
+    @property
     def ok(self) -> bool:
         """Whether everything is deleted; with ``missing_ok``, or absent."""
 
@@ -942,7 +990,8 @@ class DeletionPlan:
     """What a deletion would do, as lists told it. Nothing is deleted until `execute`.
 
     In a notebook it is a table. It exports all its rows as an Arrow stream: ``polars.DataFrame(plan)``,
-    ``pyarrow.table(plan)``.
+    ``pyarrow.table(plan)``. It can be saved to a file, and pickled: never with a credential. One that was unpickled is
+    executed by the client that the functions share.
     """
 
     @property
@@ -952,6 +1001,10 @@ class DeletionPlan:
     @property
     def app_id(self) -> str:
         """The app whose annotations these are."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the service is."""
 
     @property
     def requested(self) -> int:
@@ -1002,7 +1055,12 @@ class DeletionPlan:
     ) -> DeleteReport:
         """Delete what the plan lists for deletion, pair by pair, and nothing else.
 
-        Parameters, result and errors are those of `delete_annotations`; the client is that of the plan.
+        Parameters, result and errors are those of `delete_annotations`; the client is that of the plan, for one that was
+        loaded without a client the one that the functions share.
+
+        Raises:
+            ConfigurationError: The client is of another app or service than the plan. Nothing was sent.
+
         """
 
     def execute_async(
@@ -1018,6 +1076,49 @@ class DeletionPlan:
     ) -> Future[DeleteReport]:
         """Delete what the plan lists for deletion; the awaitable twin of `execute`."""
 
+    def save(self, path: _Path) -> None:
+        """Save the plan to a Parquet file, to look at it, keep it, or execute it from another process.
+
+        The file has the rows of the table, and no credential. Only its owner may read it. A plan that is there is
+        replaced; a file that is something else is not.
+
+        Args:
+            path: Where to save it.
+
+        Raises:
+            PlanError: The file is something else, or cannot be written. It is as it was.
+
+        Example:
+            >>> plan_deletion(["photo-1"], ["box-7"]).save("doubtful.plan.parquet")
+
+        """
+
+    @staticmethod
+    def load(path: _Path, *, client: Client | None = None) -> DeletionPlan:
+        """Load a plan that `save` wrote.
+
+        A plan that was executed in part goes on with the same ``journal``: it names the same annotations in the same order.
+
+        Args:
+            path: The file.
+            client: The client that will execute it; ``None`` for the one that the functions share.
+
+        Returns:
+            The plan as it was. Nothing is looked up again.
+
+        Raises:
+            PlanError: The file cannot be read, is no plan, or is damaged.
+            ConfigurationError: ``client`` is of another app or service than the plan.
+
+        Example:
+            >>> plan = DeletionPlan.load("doubtful.plan.parquet")
+            >>> report = plan.execute(journal="doubtful.journal")
+
+        """
+
+    def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
+    @classmethod
+    def _load(cls, saved: bytes) -> DeletionPlan: ...
     def _repr_html_(self) -> str: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Export all rows as an Arrow stream.

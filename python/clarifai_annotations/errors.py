@@ -27,6 +27,7 @@ __all__ = [
     "NotFoundError",
     "OutcomesError",
     "PermissionDeniedError",
+    "PlanError",
     "RestoreError",
     "ThrottledError",
     "TransportError",
@@ -173,6 +174,10 @@ class BackupError(ClarifaiError):
 
 class JournalError(ClarifaiError):
     """A journal cannot be written, or was made for another call. See ``report``, if any."""
+
+
+class PlanError(ClarifaiError):
+    """A plan cannot be saved or loaded: the file is something else, damaged, or cannot be used."""
 
 
 class OutcomesError(ClarifaiError):

@@ -9,7 +9,7 @@ mod log;
 use std::{
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions},
-    io,
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
@@ -80,6 +80,30 @@ fn check_plain(metadata: &Metadata) -> io::Result<()> {
 /// Something has that name, or the file cannot be made.
 pub fn create_private(path: &Path) -> io::Result<File> {
     open_plain(path, OpenOptions::new().read(true).write(true).create_new(true))
+}
+
+/// Makes the file that will take the place of another: `name.partial`. What a killed process left of one is removed, so
+/// the caller must hold a lock of the path. `is_ours` tells that by its first sixteen bytes. Blocks.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] when something else has that name, or the file cannot be made.
+pub fn create_partial(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> io::Result<(File, PathBuf)> {
+    let partial = beside(path, ".partial");
+    match open_plain(&partial, OpenOptions::new().read(true)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+        Ok(leftover) => {
+            let mut head = Vec::new();
+            (&leftover).take(16).read_to_end(&mut head)?;
+            if !is_ours(&head) {
+                let name = partial.file_name().unwrap_or_default().to_string_lossy();
+                let taken = format!("{name} is there and is something else. Move it away");
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, taken));
+            }
+            remove_own(&leftover, &partial);
+        }
+    }
+    create_private(&partial).map(|file| (file, partial))
 }
 
 /// Whether a path means this open file. Blocks.

@@ -35,7 +35,8 @@ const TABLES: &str = "
         ids_sha256 TEXT NOT NULL,
         started_at TEXT NOT NULL,
         finished_at TEXT,
-        restorations_before INTEGER NOT NULL
+        restorations_before INTEGER NOT NULL,
+        run_requested INTEGER
     );
     CREATE TABLE runs (
         run INTEGER PRIMARY KEY,
@@ -185,7 +186,7 @@ impl Database {
         let CallRow { operation, user_id, app_id, base_url, ids_sha256, started_at, finished_at, .. } = call;
         let (requested, restorations_before) = (call.requested as i64, call.restorations_before as i64);
         self.connection
-            .prepare("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
+            .prepare("INSERT OR REPLACE INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")?
             .execute(params![
                 part,
                 operation,
@@ -196,7 +197,8 @@ impl Database {
                 ids_sha256,
                 started_at,
                 finished_at,
-                restorations_before
+                restorations_before,
+                call.run_requested.map(|count| count as i64)
             ])?;
         Ok(())
     }
@@ -296,5 +298,6 @@ fn call_of(row: &Row<'_>) -> rusqlite::Result<CallRow> {
         started_at: row.get("started_at")?,
         finished_at: row.get("finished_at")?,
         restorations_before: number("restorations_before")?,
+        run_requested: row.get::<_, Option<i64>>("run_requested")?.map(|count| count as u64),
     })
 }

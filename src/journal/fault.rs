@@ -24,7 +24,7 @@ pub enum Fault {
         expected: i32,
     },
     /// Something else has the name of one of its files.
-    #[error("cannot be used: {name} is there and is not of a journal. Move it away")]
+    #[error("cannot be used: {name} is there and is something else. Move it away")]
     Foreign {
         /// The other file's name.
         name: String,

@@ -125,9 +125,7 @@ pub fn fold(
             },
         )?;
     let old = inspect(journal)?;
-    let partial = beside(journal, ".partial");
-    remove_leftover(&partial)?;
-    let new = files::create_private(&partial)?;
+    let (new, partial) = files::create_partial(journal, is_partial)?;
     let filled = fill(&new, &partial, old.as_ref(), logs, restoration, abandoned)
         .and_then(|()| Ok(lock.renew()?))
         .and_then(|()| Ok(files::replace(&new, journal, &partial)?));
@@ -147,20 +145,9 @@ impl From<LockError> for Fault {
     }
 }
 
-/// Removes what a fold left that was killed.
-fn remove_leftover(partial: &Path) -> Result<(), Fault> {
-    let file = match open_plain(partial, OpenOptions::new().read(true)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let mut head = Vec::new();
-    (&file).take(16).read_to_end(&mut head)?;
-    // SQLite may write the first page last.
-    if !head.starts_with(b"SQLite format 3\0") && head.iter().any(|&byte| byte != 0) {
-        return Err(foreign(partial));
-    }
-    remove_own(&file, partial);
-    Ok(())
+/// Whether a file that begins so may be what a killed fold left. SQLite may write the first page last.
+fn is_partial(head: &[u8]) -> bool {
+    head.starts_with(b"SQLite format 3\0") || head.iter().all(|&byte| byte == 0)
 }
 
 fn fill(

@@ -61,14 +61,15 @@ pub struct Place {
     pub path: PathBuf,
     /// One of several calls that share the file, from 0.
     pub part: u32,
-    /// Whether the call's log is folded into the file at its end, rather than by [`fold_leftovers`] later.
-    pub should_fold: bool,
+    /// How many IDs a run names of which the call is a part. Then the run folds the logs of its calls at its end, by
+    /// [`fold_leftovers`]; otherwise each call folds its own.
+    pub run_requested: Option<u64>,
 }
 
 impl Place {
     /// A part of a journal.
     pub fn new(path: impl Into<PathBuf>, part: u32) -> Self {
-        Self { path: path.into(), part, should_fold: true }
+        Self { path: path.into(), part, run_requested: None }
     }
 }
 
@@ -241,6 +242,7 @@ fn open(
         fold::fold(&path, &[leftover], None, abandoned)?;
     }
     let mut call = call_of(heading, targets);
+    call.run_requested = place.run_requested;
     let mut past = vec![Outcome::Unsent; targets.len()];
     let mut finished_at = None;
     if let Some(database) = database::open(&path)? {
@@ -310,6 +312,7 @@ fn call_of(heading: &Heading<'_>, targets: &Targets) -> CallRow {
         started_at: utc_now(),
         finished_at: None,
         restorations_before: 0,
+        run_requested: None,
     }
 }
 
@@ -420,7 +423,7 @@ impl Writer {
                 }
             }
         }
-        if end.is_some() && failed.is_none() && self.place.should_fold {
+        if end.is_some() && failed.is_none() && self.place.run_requested.is_none() {
             self.fold();
         }
         drop((self.log, self.lock));
@@ -610,7 +613,7 @@ mod tests {
         let path = folder.path().join("journal");
         let targets = targets(&[("p", "a")]);
         for part in [0, 3] {
-            let place = Place { should_fold: false, ..Place::new(&path, part) };
+            let place = Place { run_requested: Some(2), ..Place::new(&path, part) };
             let journal = opened(&place, &targets).unwrap().journal.unwrap();
             journal.record(&[0], Outcome::Deleted, None);
             journal.end(true).await;
@@ -642,7 +645,7 @@ mod tests {
         assert_eq!(names(folder.path()), ["journal", "journal.0.log", "journal.partial"]);
         let refused = opened(&place, &targets).map(|_| ()).unwrap_err().to_string();
         assert!(
-            refused.contains("journal.partial is there and is not of a journal. Move it away"),
+            refused.contains("journal.partial is there and is something else. Move it away"),
             "{refused}"
         );
     }
@@ -666,7 +669,8 @@ mod tests {
     async fn after_a_restoration_a_journal_does_not_say_that_its_annotations_are_gone() {
         for is_folded in [true, false] {
             let folder = tempfile::tempdir().unwrap();
-            let place = Place { should_fold: is_folded, ..Place::new(folder.path().join("journal"), 0) };
+            let run_requested = (!is_folded).then_some(2);
+            let place = Place { run_requested, ..Place::new(folder.path().join("journal"), 0) };
             let targets = targets(&[("p", "a"), ("p", "b")]);
             let journal = opened(&place, &targets).unwrap().journal.unwrap();
             journal.record(&[0], Outcome::Deleted, None);
@@ -714,7 +718,7 @@ mod tests {
 
     /// Makes a run of a call: each step is flushed. Tells how long the log is after each, and the log.
     fn run(place: &Place, targets: &Arc<Targets>, steps: &[Step]) -> (Vec<usize>, Vec<u8>) {
-        let place = Place { should_fold: false, ..place.clone() };
+        let place = Place { run_requested: Some(99), ..place.clone() };
         let error = Arc::new(Error::Closed);
         tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
             let Some(journal) = opened(&place, targets).unwrap().journal else {

@@ -66,6 +66,9 @@ pub struct CallRow {
     /// How many restorations the journal had when its latest run began.
     #[prost(uint64, tag = "9")]
     pub restorations_before: u64,
+    /// How many IDs the run names of which the call is a part, if it is a part of one.
+    #[prost(uint64, optional, tag = "10")]
+    pub run_requested: Option<u64>,
 }
 
 /// IDs with an outcome.

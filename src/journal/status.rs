@@ -37,6 +37,8 @@ pub struct PartStatus {
     pub base_url: String,
     /// Different IDs that the call names. The five counts add up to it.
     pub requested: u64,
+    /// How many IDs the run names of which the call is a part; `None` for a call that is not a part of one.
+    pub run_requested: Option<u64>,
     /// Confirmed.
     pub deleted: u64,
     /// Not there.
@@ -149,6 +151,7 @@ fn part_status(
         app_id: call.app_id,
         base_url: call.base_url,
         requested: call.requested,
+        run_requested: call.run_requested,
         deleted: count(Outcome::Deleted),
         absent: count(Outcome::Absent),
         failed: count(Outcome::Failed),

@@ -44,7 +44,7 @@ const MAX_BYTES: usize = 8 << 20;
 #[pyfunction]
 pub fn open_backup(py: Python<'_>, path: PathBuf) -> PyResult<PyBackup> {
     let path = absolute("path", path)?;
-    py.detach(|| BackupReader::open(&path)).map_err(|error| errors::file_error(py, &error))?;
+    py.detach(|| BackupReader::open(&path)).map_err(|error| errors::without_settings(py, &error))?;
     Ok(PyBackup { path })
 }
 
@@ -58,7 +58,7 @@ pub fn open_backup(py: Python<'_>, path: PathBuf) -> PyResult<PyBackup> {
 #[pyfunction]
 pub fn complete_backup(py: Python<'_>, path: PathBuf) -> PyResult<()> {
     let path = absolute("path", path)?;
-    py.detach(|| backup::fold_backup(&path)).map_err(|error| errors::file_error(py, &error))
+    py.detach(|| backup::fold_backup(&path)).map_err(|error| errors::without_settings(py, &error))
 }
 
 /// A backup that can be read. See `open_backup`.
@@ -93,7 +93,7 @@ impl PyBackup {
             }
             Ok(counts)
         };
-        py.detach(count).map_err(|error| errors::file_error(py, &error))
+        py.detach(count).map_err(|error| errors::without_settings(py, &error))
     }
 
     fn __repr__(&self) -> String {
@@ -111,8 +111,9 @@ impl PyBackup {
         requested_schema: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyCapsule>> {
         let _ = requested_schema;
-        let reader =
-            py.detach(|| BackupReader::open(&self.path)).map_err(|error| errors::file_error(py, &error))?;
+        let reader = py
+            .detach(|| BackupReader::open(&self.path))
+            .map_err(|error| errors::without_settings(py, &error))?;
         let batches = Batches::read(reader).map_err(|error| PyOSError::new_err(error.to_string()))?;
         table::stream(py, batches)
     }

@@ -561,10 +561,10 @@ pub fn delete_annotation_async<'py>(
 ///     backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
 ///         deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
 ///         backup that is there is added to. `restore_annotations` posts it back.
-///     journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+///     journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
 ///         with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
 ///         is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
-///         calls that share a file, from 0.
+///         calls that share a file, from 0; they may run at once.
 ///     max_deletions: The most annotations that the call may delete: one that names more is refused
 ///         before anything is sent.
 ///     client: The client to use; ``None`` for the one that the functions share.
@@ -679,10 +679,10 @@ pub fn delete_annotations_async<'py>(
 ///     backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
 ///         deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
 ///         backup that is there is added to. `restore_annotations` posts it back.
-///     journal: Path of a SQLite file that has a row an ID with its outcome, as outcomes come: the same call
+///     journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
 ///         with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
 ///         is not sent again; what was under way is sent once more. ``(path, part)`` for one of several
-///         calls that share a file, from 0.
+///         calls that share a file, from 0; they may run at once.
 ///     max_deletions: The most annotations that may go. All are listed before the first is deleted,
 ///         and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.
 ///     client: The client to use; ``None`` for the one that the functions share.
@@ -807,13 +807,13 @@ pub struct Options<'a, 'py> {
     pub precautions: Precautions,
 }
 
-/// The parameter `journal`: a path, or one and which of the calls that share it. The command line adds whether the call
-/// folds its log at its end.
+/// The parameter `journal`: a path, or one and which of the calls that share it. The command line adds how many IDs its
+/// run names in all, and folds the logs of all calls at its end.
 #[derive(FromPyObject)]
 pub enum JournalPlace {
     Path(PathBuf),
     Part(PathBuf, u32),
-    Deferred(PathBuf, u32, bool),
+    PartOfRun(PathBuf, u32, u64),
 }
 
 /// The parameter `backup`: a path, or one and whether the call completes the file: the command line makes many calls with
@@ -840,14 +840,14 @@ pub fn precautions(
     max_deletions: Option<i64>,
 ) -> PyResult<Precautions> {
     let journal = journal.map(|place| {
-        let (path, part, should_fold) = match place {
-            JournalPlace::Path(path) => (path, 0, true),
-            JournalPlace::Part(path, part) => (path, part, true),
-            JournalPlace::Deferred(path, part, should_fold) => (path, part, should_fold),
+        let (path, part, run_requested) = match place {
+            JournalPlace::Path(path) => (path, 0, None),
+            JournalPlace::Part(path, part) => (path, part, None),
+            JournalPlace::PartOfRun(path, part, requested) => (path, part, Some(requested)),
         };
         // The program may change its folder while the call waits. What has no absolute form is refused when it is opened.
         let path = std::path::absolute(&path).unwrap_or(path);
-        Place { path, part, should_fold }
+        Place { path, part, run_requested }
     });
     let max_deletions = max_deletions.map(|most| {
         let text =

@@ -12,17 +12,13 @@ use crate::{
     config::{ConfigurationError, Credential, Origins, Settings, TOKENS_URL},
     error::{Error, Kind, Reach, Status},
     ids::IdError,
+    plan_file::App,
     report::Outcome,
 };
 
 /// `ConfigurationError`.
 pub fn configuration_error(py: Python<'_>, error: &ConfigurationError) -> PyErr {
     exception(py, "ConfigurationError", error.to_string(), Ok(PyDict::new(py)))
-}
-
-/// The error of a function that has to do with files alone.
-pub fn file_error(py: Python<'_>, error: &Error) -> PyErr {
-    exception(py, class_of(error), error.to_string(), attributes(py, error))
 }
 
 /// `IdError`, which is a `TypeError` too where the type is wrong.
@@ -89,6 +85,22 @@ pub fn deletion_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>
 /// `RestoreError`: everything was attempted, and not everything is there.
 pub fn restore_error(py: Python<'_>, message: String, report: &Bound<'_, PyAny>) -> PyErr {
     exception(py, "RestoreError", message, [("report", report)].into_py_dict(py))
+}
+
+/// `PlanError`.
+pub fn plan_error(py: Python<'_>, message: String) -> PyErr {
+    exception(py, "PlanError", message, Ok(PyDict::new(py)))
+}
+
+/// `ConfigurationError`: a plan is of another app than the client that is to execute it.
+pub fn other_app(py: Python<'_>, planned: &App, settings: &Settings) -> PyErr {
+    let App { user_id, app_id, base_url } = planned;
+    let message = format!(
+        "this plan is of the app {user_id}/{app_id} at {base_url}, and the client is of {}/{} at {}: load the plan with a \
+         client of its app. Nothing was sent",
+        settings.user_id, settings.app_id, settings.base_url
+    );
+    exception(py, "ConfigurationError", message, Ok(PyDict::new(py)))
 }
 
 /// An error that no setting has a part in, such as a file that cannot be read.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +16,7 @@ use arrow_array::{
 };
 use pyo3::{
     prelude::*,
-    types::{PyCapsule, PyDict},
+    types::{PyBytes, PyCapsule, PyDict, PyType},
 };
 
 use super::{
@@ -31,6 +32,7 @@ use crate::{
     client::{Call, Client},
     ids::{IdError, Targets},
     plan::{Action, Plan},
+    plan_file::{self, App, PlanFileError},
 };
 
 /// Rows that a notebook shows.
@@ -216,7 +218,7 @@ fn plan<'py>(
         let plan = client.plan(&under_way).await;
         move |py: Python<'_>| {
             let plan = Arc::new(plan.map_err(|error| errors::plain(py, &error, client.settings()))?);
-            Ok(Bound::new(py, DeletionPlan { plan, client })?.into_any().unbind())
+            Ok(Bound::new(py, DeletionPlan::of_client(plan, client))?.into_any().unbind())
         }
     };
     wait.on(py, call, watcher, work)
@@ -225,11 +227,14 @@ fn plan<'py>(
 /// What a deletion would do, as lists told it. Nothing is deleted until `execute`.
 ///
 /// In a notebook it is a table. It exports all its rows as an Arrow stream: ``polars.DataFrame(plan)``,
-/// ``pyarrow.table(plan)``.
+/// ``pyarrow.table(plan)``. It can be saved to a file, and pickled: never with a credential. One that was unpickled is
+/// executed by the client that the functions share.
 #[pyclass(module = "clarifai_annotations", frozen)]
 pub struct DeletionPlan {
     plan: Arc<Plan>,
-    client: Client,
+    app: App,
+    /// `None` for the client that the functions share.
+    client: Option<Client>,
 }
 
 #[pymethods]
@@ -237,13 +242,19 @@ impl DeletionPlan {
     /// Owner of the app.
     #[getter]
     fn user_id(&self) -> &str {
-        &self.client.settings().user_id
+        &self.app.user_id
     }
 
     /// The app whose annotations these are.
     #[getter]
     fn app_id(&self) -> &str {
-        &self.client.settings().app_id
+        &self.app.app_id
+    }
+
+    /// Where the service is.
+    #[getter]
+    fn base_url(&self) -> &str {
+        &self.app.base_url
     }
 
     /// Different IDs that the call named: pairs, or inputs.
@@ -302,7 +313,11 @@ impl DeletionPlan {
 
     /// Delete what the plan lists for deletion, pair by pair, and nothing else.
     ///
-    /// Parameters, result and errors are those of `delete_annotations`; the client is that of the plan.
+    /// Parameters, result and errors are those of `delete_annotations`; the client is that of the plan, for one that was
+    /// loaded without a client the one that the functions share.
+    ///
+    /// Raises:
+    ///     ConfigurationError: The client is of another app or service than the plan. Nothing was sent.
     #[pyo3(signature = (*, missing_ok=false, on_failure="raise", progress=None, timeout=None, backup=None,
         journal=None, max_deletions=None),
         text_signature = "($self, *, missing_ok=False, on_failure='raise', progress=False, timeout=None, \
@@ -321,7 +336,7 @@ impl DeletionPlan {
     ) -> PyResult<Bound<'py, PyAny>> {
         let precautions = precautions(backup, journal, max_deletions)?;
         let options = Options { missing_ok, on_failure, progress, timeout, precautions };
-        delete_many(py, &self.client, self.plan.targets(), options, Wait::Blocking)
+        delete_many(py, &self.client(py)?, self.plan.targets(), options, Wait::Blocking)
     }
 
     /// Delete what the plan lists for deletion; the awaitable twin of `execute`.
@@ -343,7 +358,71 @@ impl DeletionPlan {
     ) -> PyResult<Bound<'py, PyAny>> {
         let precautions = precautions(backup, journal, max_deletions)?;
         let options = Options { missing_ok, on_failure, progress, timeout, precautions };
-        delete_many(py, &self.client, self.plan.targets(), options, Wait::Awaited)
+        delete_many(py, &self.client(py)?, self.plan.targets(), options, Wait::Awaited)
+    }
+
+    /// Save the plan to a Parquet file, to look at it, keep it, or execute it from another process.
+    ///
+    /// The file has the rows of the table, and no credential. Only its owner may read it. A plan that is there is
+    /// replaced; a file that is something else is not.
+    ///
+    /// Args:
+    ///     path: Where to save it.
+    ///
+    /// Raises:
+    ///     PlanError: The file is something else, or cannot be written. It is as it was.
+    ///
+    /// Example:
+    ///     >>> plan_deletion(["photo-1"], ["box-7"]).save("doubtful.plan.parquet")
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        py.detach(|| plan_file::save(&path, &self.plan, &self.app)).map_err(|error| raised(py, &path, &error))
+    }
+
+    /// Load a plan that `save` wrote.
+    ///
+    /// A plan that was executed in part goes on with the same ``journal``: it names the same annotations in the same order.
+    ///
+    /// Args:
+    ///     path: The file.
+    ///     client: The client that will execute it; ``None`` for the one that the functions share.
+    ///
+    /// Returns:
+    ///     The plan as it was. Nothing is looked up again.
+    ///
+    /// Raises:
+    ///     PlanError: The file cannot be read, is no plan, or is damaged.
+    ///     ConfigurationError: ``client`` is of another app or service than the plan.
+    ///
+    /// Example:
+    ///     >>> plan = DeletionPlan.load("doubtful.plan.parquet")
+    ///     >>> report = plan.execute(journal="doubtful.journal")
+    #[staticmethod]
+    #[pyo3(signature = (path, *, client=None))]
+    fn load(py: Python<'_>, path: PathBuf, client: Option<&Bound<'_, PyClient>>) -> PyResult<Self> {
+        let client = client.map(|given| client_or_shared(py, Some(given))).transpose()?;
+        let loaded = py.detach(|| plan_file::load(&path)).map_err(|error| raised(py, &path, &error))?;
+        let plan = Self { plan: Arc::new(loaded.0), app: loaded.1, client };
+        if plan.client.is_some() {
+            plan.client(py)?;
+        }
+        Ok(plan)
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
+        let load = py.get_type::<Self>().getattr("_load")?;
+        let saved = py.detach(|| plan_file::to_bytes(&self.plan, &self.app));
+        let saved = saved.map_err(|error| errors::plan_error(py, format!("the plan {error}")))?;
+        Ok((load, (PyBytes::new(py, &saved),)))
+    }
+
+    /// Makes a plan again from what `pickle` kept of it.
+    #[classmethod]
+    fn _load(class: &Bound<'_, PyType>, saved: Vec<u8>) -> PyResult<Self> {
+        let py = class.py();
+        let loaded = py.detach(|| plan_file::from_bytes(saved.into()));
+        let (plan, app) =
+            loaded.map_err(|error| errors::plan_error(py, format!("the pickled plan {error}")))?;
+        Ok(Self { plan: Arc::new(plan), app, client: None })
     }
 
     fn __repr__(&self) -> String {
@@ -377,7 +456,35 @@ impl DeletionPlan {
     }
 }
 
+fn raised(py: Python<'_>, path: &Path, error: &PlanFileError) -> PyErr {
+    errors::plan_error(py, format!("plan {}: {error}", path.display()))
+}
+
 impl DeletionPlan {
+    fn of_client(plan: Arc<Plan>, client: Client) -> Self {
+        let settings = client.settings();
+        let app = App {
+            user_id: settings.user_id.clone(),
+            app_id: settings.app_id.clone(),
+            base_url: settings.base_url.clone(),
+        };
+        Self { plan, app, client: Some(client) }
+    }
+
+    /// The client that executes it, which must be of the plan's app.
+    fn client(&self, py: Python<'_>) -> PyResult<Client> {
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => client_or_shared(py, None)?,
+        };
+        let settings = client.settings();
+        let App { user_id, app_id, base_url } = &self.app;
+        if (&settings.user_id, &settings.app_id, &settings.base_url) != (user_id, app_id, base_url) {
+            return Err(errors::other_app(py, &self.app, settings));
+        }
+        Ok(client)
+    }
+
     fn counts(&self) -> Vec<(&'static str, String)> {
         let mut counts = vec![
             ("requested", self.requested().to_string()),

@@ -21,7 +21,7 @@ from clarifai_annotations.emulator import Emulator
 from documented import ROOT
 
 COMMAND = str(Path(sysconfig.get_path("scripts")) / "clarifai-annotations")
-COMMANDS = ["delete", "delete-inputs", "delete-one", "plan", "restore", "demo", "serve"]
+COMMANDS = ["delete", "delete-inputs", "delete-one", "plan", "restore", "status", "demo", "serve"]
 QUICK = "--requests-per-second=1000"
 
 

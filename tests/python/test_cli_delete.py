@@ -424,6 +424,8 @@ def test_the_counts_are_a_json_object_and_nothing_else(emulator: Emulator) -> No
         "unsent": 0,
         "retries": 0,
         "throttled": 0,
+        "from_journal": 0,
+        "finished_at": None,
         "duplicates": 0,
         "ok": False,
         "stopped_by": None,

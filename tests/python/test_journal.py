@@ -524,8 +524,6 @@ def test_a_backup_that_cannot_be_opened_leaves_its_journal_for_another_try(
     assert stored(emulator) == {}
 
 
-
-
 @pytest.fixture
 def calls() -> Iterator[ChildCalls]:
     if sys.platform == "win32":

@@ -28,7 +28,9 @@ from test_journal import outcomes, outcomes_by_now
 
 PAIRS: list[Pair] = [("p", "a"), ("q", "a"), ("p", "b")]
 
-posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork, and no named pipes in folders")
+posix = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has no fork, and no named pipes in folders"
+)
 
 
 @pytest.fixture
@@ -150,30 +152,50 @@ def test_a_call_whose_lock_was_dropped_sends_nothing_more_once_another_has_its_p
     assert (stored(emulator), [outcome for *_, outcome in outcomes(path)]) == ({}, ["deleted"] * 3)
 
 
+FORKING = """
+import json, os, sys, threading
+from clarifai_annotations import Client, JournalError
+from clarifai_annotations._native import journal_status
+
+base_url, path = sys.argv[1:]
+client = Client(user_id="emulator-user", app_id="emulator-app", pat="made-up", base_url=base_url)
+
+def delete():
+    return client.delete_annotations(["p", "q", "p"], ["a", "a", "b"], journal=path)
+
+def is_under_way():
+    try:
+        return sum(part["unknown"] for part in json.loads(journal_status(path))) == 3
+    except JournalError:
+        return False  # it has not begun
+
+first = threading.Thread(target=delete)
+first.start()
+while first.is_alive() and not is_under_way():
+    pass
+go_on, to_go_on = os.pipe()
+if not (child := os.fork()):
+    os.read(go_on, 1)
+    report = delete()
+    print("child", report.from_journal, report.requests, flush=True)
+    os._exit(0)
+first.join()
+# The child lives on: what it has of its parent must lock nobody out.
+print("parent", delete().from_journal, flush=True)
+os.write(to_go_on, b"x")
+os.waitpid(child, 0)
+"""
+
+
 @posix
 def test_a_child_that_was_forked_during_a_call_holds_no_lock_and_may_make_the_call_itself(
-    service: OfficialService, path: Path
+    emulator: Emulator, path: Path
 ) -> None:
-    go_on, to_go_on = os.pipe()
-    result, to_result = os.pipe()
-    with call_under_way(service, path) as (client, first):
-        if not (child := os.fork()):
-            try:
-                os.read(go_on, 1)
-                report = client.delete_annotations(*columns(PAIRS), journal=path)
-                os.write(to_result, f"{report.deleted} {report.requests}".encode())
-            except BaseException as error:  # noqa: BLE001 - the parent tells
-                os.write(to_result, repr(error).encode())
-            finally:
-                os._exit(0)
-        service.released.set()
-        assert first.result(timeout=30).deleted == 3
-        # The child lives on: what it has of its parent must lock nobody out.
-        assert client.delete_annotations(*columns(PAIRS), journal=path).from_journal == 3
-        os.write(to_go_on, b"x")
-        said = os.read(result, 1000).decode()
-        os.waitpid(child, 0)
-    assert said == "3 0"
+    emulator.inject(Fault.delayed(0.5))
+    command = [sys.executable, "-c", FORKING, emulator.base_url, path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.returncode) == ("parent 3\nchild 3 0\n", 0), done.stderr
+    assert (len(emulator.requests), stored(emulator)) == (1, {})
 
 
 @pytest.mark.parametrize("where", ["threads", "processes"])
@@ -189,7 +211,9 @@ def test_of_two_calls_that_begin_on_one_part_at_once_one_runs(
             refused: str | None = result["error"] and result["message"]
         else:
             try:
-                refused = None if client.delete_annotations(*columns(PAIRS), journal=path).deleted == 3 else "?"
+                refused = (
+                    None if client.delete_annotations(*columns(PAIRS), journal=path).deleted == 3 else "?"
+                )
             except JournalError as error:
                 refused = str(error)
         # Nobody waits for a call that has been refused.
@@ -252,13 +276,13 @@ def test_calls_that_leave_their_logs_have_them_folded_at_once(
     emulator: Emulator, client: Client, path: Path
 ) -> None:
     for part, pair in enumerate(PAIRS):
-        client.delete_annotations(*columns([pair]), journal=(path, part, False))
+        client.delete_annotations(*columns([pair]), journal=(path, part, 3))
     assert files_of(path) == ["journal.0.log", "journal.1.log", "journal.2.log"]
     fold_journal(path)
     assert files_of(path) == ["journal"]
     assert [outcomes(path, part) for part in range(3)] == [[(0, *pair, "deleted")] for pair in PAIRS]
     emulator.clear_requests()
-    assert client.delete_annotations(*columns(PAIRS[:1]), journal=(path, 0, False)).from_journal == 1
+    assert client.delete_annotations(*columns(PAIRS[:1]), journal=(path, 0, 3)).from_journal == 1
     assert (emulator.requests, files_of(path)) == ([], ["journal"])
 
 
@@ -381,7 +405,9 @@ def test_a_journal_that_another_program_writes_is_left_alone(
     other.write_bytes(b"x")
     before = path.read_bytes()
     emulator.clear_requests()
-    with pytest.raises(JournalError, match=rf"is being written by another program.*\({other.name} is there\)"):
+    with pytest.raises(
+        JournalError, match=rf"is being written by another program.*\({other.name} is there\)"
+    ):
         client.delete_annotations(*columns(PAIRS[:1]), journal=path)
     assert (emulator.requests, path.read_bytes() == before) == ([], True)
 
@@ -389,7 +415,7 @@ def test_a_journal_that_another_program_writes_is_left_alone(
 def test_a_log_that_is_something_else_is_left_alone(emulator: Emulator, client: Client, path: Path) -> None:
     log = path.with_name("journal.0.log")
     log.write_text("notes of somebody else's")
-    with pytest.raises(JournalError, match=r"journal\.0\.log is there and is not of a journal\. Move it away"):
+    with pytest.raises(JournalError, match=r"journal\.0\.log is there and is something else\. Move it away"):
         client.delete_annotations(*columns(PAIRS), journal=path)
     assert (emulator.requests, log.read_text()) == ([], "notes of somebody else's")
 
@@ -405,7 +431,7 @@ def test_a_log_that_cannot_be_folded_fails_no_call(
 ) -> None:
     path.with_name("journal.partial").write_text("notes of somebody else's")
     assert client.delete_annotations(*columns(PAIRS), journal=path).deleted == 3
-    assert "journal.partial is there and is not of a journal" in caplog.text
+    assert "journal.partial is there and is something else" in caplog.text
     assert "journal.0.log, where the next call with this journal finds them" in caplog.text
     path.with_name("journal.partial").unlink()
     assert client.delete_annotations(*columns(PAIRS), journal=path).from_journal == 3
@@ -421,7 +447,9 @@ def test_a_log_that_lost_its_name_stops_the_run(emulator: Emulator, path: Path) 
 
     with (
         emulator.client(batch_size=1, max_in_flight=1) as client,
-        pytest.raises(JournalError, match="was moved or removed while it was written.*was not sent") as raised,
+        pytest.raises(
+            JournalError, match="was moved or removed while it was written.*was not sent"
+        ) as raised,
     ):
         client.delete_annotations(*columns(PAIRS), journal=path, progress=remove)
     assert raised.value.report is not None
@@ -429,7 +457,7 @@ def test_a_log_that_lost_its_name_stops_the_run(emulator: Emulator, path: Path) 
 
 
 def test_a_copy_of_the_files_is_a_journal_too(client: Client, path: Path, tmp_path: Path) -> None:
-    client.delete_annotations(*columns(PAIRS), journal=(path, 0, False))
+    client.delete_annotations(*columns(PAIRS), journal=(path, 0, 3))
     assert [outcome for *_, outcome in outcomes_by_now(path)] == ["deleted"] * 3
     shutil.copy(path.with_name("journal.0.log"), tmp_path / "copy.0.log")
     assert client.delete_annotations(*columns(PAIRS), journal=tmp_path / "copy").from_journal == 3

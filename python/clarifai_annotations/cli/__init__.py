@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from . import delete, demo, plan, restore, serve
+from . import delete, demo, plan, restore, serve, status
 
 EPILOG = """\b
 Examples:
@@ -62,5 +62,6 @@ app.command(epilog=delete.DELETE_INPUTS_EXAMPLES)(delete.delete_inputs)
 app.command(epilog=delete.DELETE_ONE_EXAMPLES)(delete.delete_one)
 app.command(epilog=plan.EXAMPLES)(plan.plan)
 app.command(epilog=restore.EXAMPLES)(restore.restore)
+app.command(epilog=status.EXAMPLES)(status.status)
 app.command()(demo.demo)
 app.command(epilog=serve.EXAMPLES)(serve.serve)

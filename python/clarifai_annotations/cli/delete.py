@@ -45,7 +45,7 @@ from .options import (
 )
 from .output_files import CallFile, claim_backup, read_file, refuse_shared_files, written_file
 from .plan import Found, plan_deletion
-from .run import Deadline, FailuresFile, Totals, calls, count_of_calls, progress_of, run
+from .run import Deadline, FailuresFile, Totals, calls, count_of_calls, folded, progress_of, run
 from .stop_signals import StopSignals
 
 ENDS = """Exit codes: 0 all deleted, 1 not all, 2 refused before anything was sent,
@@ -293,7 +293,7 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
         confirmed = None if yes or not job.rows.distinct else _ask(job)
         deadline = Deadline(timeout)
         caps = _caps(job, confirmed, deadline)
-        backup, last = job.files.backup, count_of_calls(job.rows) - 1
+        backup, journal, last = job.files.backup, job.files.journal, count_of_calls(job.rows) - 1
         with Bar("Deleting", job.rows.distinct) as bar:
             progress = progress_of(bar, signals)
 
@@ -304,14 +304,15 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
                     "timeout": deadline.left,
                     # Its file is completed once, by the last call.
                     "backup": backup and (backup.path, number == last),
-                    "journal": job.files.journal and (job.files.journal.path, number),
+                    "journal": journal and (journal.path, number, job.rows.distinct),
                 }
                 if annotation_ids:
                     options["missing_ok"] = job.missing_ok
                     return job.client.delete_annotations(input_ids, *annotation_ids, **options)
                 return job.client.delete_input_annotations(input_ids, max_deletions=caps[number], **options)
 
-            totals = run(job.rows, call, failures, signals)
+            with folded(journal and journal.path):
+                totals = run(job.rows, call, failures, signals)
         if totals.stopped_by is not None and backup is not None and backup.path is not None:
             _complete(backup.path)
     (_print_json if output is Output.JSON else _print_text)(job, totals, failures)
@@ -417,6 +418,8 @@ def _print_json(job: Job, totals: Totals, failures: FailuresFile) -> None:
             "rows": job.rows.count,
             **totals.counts(),
             "duplicates": job.rows.count - job.rows.distinct,
+            "from_journal": totals.from_journal,
+            "finished_at": totals.finished_at and totals.finished_at.isoformat(),
             "elapsed": round(totals.elapsed, 3),
             "ok": totals.ok,
             "stopped_by": reason(totals.stopped_by),
@@ -433,6 +436,14 @@ def _print_json(job: Job, totals: Totals, failures: FailuresFile) -> None:
 def _print_text(job: Job, totals: Totals, failures: FailuresFile) -> None:
     whose = "the annotations of " if job.noun == "input" else ""
     throttled = f", {totals.throttled:,} of them throttled" if totals.throttled else ""
+    if totals.finished_at is not None:
+        results.print(
+            f"Finished on {totals.finished_at:%Y-%m-%d %H:%M:%S} UTC, by the journal; nothing was sent."
+        )
+    elif totals.from_journal:
+        results.print(
+            f"Of {counted(totals.from_journal, job.noun)}, the journal says what became of them earlier."
+        )
     results.print(
         f"Deleted {whose}{totals.deleted:,} of {counted(totals.requested, job.noun)} in {duration(totals.elapsed)}, "
         f"with {counted(totals.requests, 'request')}{throttled}."

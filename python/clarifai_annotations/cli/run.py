@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from itertools import chain, islice
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
 
@@ -15,12 +18,14 @@ from .. import (
     DeleteReport,
     DeletionError,
     DeletionPlan,
+    JournalError,
     Progress,
     RestoreError,
     RestoreReport,
 )
+from .._native import fold_journal
 from .display import Bar, notes, print_table, results
-from .endings import reason
+from .endings import RefusedError, reason
 from .id_files import Row, Rows
 from .output_files import CallFile, CsvFile, lacking
 from .stop_signals import StopSignals
@@ -55,6 +60,8 @@ class Totals:
     requests: int = 0
     retries: int = 0
     throttled: int = 0
+    from_journal: int = 0
+    calls_finished_at: list[datetime | None] = field(default_factory=list)
     elapsed: float = 0.0
     ok: bool = True
     stopped_by: BaseException | None = None
@@ -64,11 +71,20 @@ class Totals:
         """How many IDs have been in a call."""
         return self.deleted + self.absent + self.failed + self.unknown + self.unsent
 
+    @property
+    def finished_at(self) -> datetime | None:
+        """When an earlier run finished all of it, by its journal: nothing was sent."""
+        times = [at for at in self.calls_finished_at if at is not None]
+        is_finished = len(times) == len(self.calls_finished_at) and self.accounted == self.requested
+        return max(times, default=None) if is_finished else None
+
     def add(self, report: DeleteReport) -> None:
         """Add the report of a call."""
         for name in ADDED:
             setattr(self, name, getattr(self, name) + getattr(report, name))
         self.ok = self.ok and report.ok
+        self.from_journal += report.from_journal
+        self.calls_finished_at.append(report.finished_at)
 
     def counts(self) -> dict[str, int]:
         """Tell the counts by name."""
@@ -247,6 +263,30 @@ def run(
         _account_for_the_rest(rows, totals, failures)
     totals.elapsed = time.monotonic() - begin
     return totals
+
+
+@contextmanager
+def folded(journal: Path | None) -> Iterator[None]:
+    """Fold the logs of a run's calls into its journal: those of an earlier run at the start, all at the end.
+
+    Raises:
+        RefusedError: The logs of an earlier run cannot be folded.
+
+    """
+    if journal is not None:
+        try:
+            fold_journal(journal)
+        except JournalError as error:
+            raise RefusedError(f"{error}. Nothing was sent") from None
+    try:
+        yield
+    finally:
+        if journal is not None:
+            try:
+                fold_journal(journal)
+            except (JournalError, KeyboardInterrupt) as error:
+                why = str(error) or f"{journal} was not brought up to date"
+                notes.print(f"{why}. The same command finds what it has to know in the logs beside it")
 
 
 def attempt(
