@@ -71,10 +71,15 @@ def call_under_way(service: OfficialService, path: Path) -> Iterator[tuple[Clien
             service.released.set()
 
 
+def of_several(path: Path, part: int) -> Any:
+    """The journal of a call of a run of three IDs, which leaves its log: what the command line gives."""
+    return path, part, 3
+
+
 def in_another_process(calls: ChildCalls, service: OfficialService, path: Path) -> Any:
     """What the same call comes to that another process makes now."""
     settings = {"user_id": "me", "app_id": "cats", "pat": KEY, "base_url": service.base_url}
-    calls.begin(service, "delete_annotations", *columns(PAIRS), settings=settings, journal=path)  # type: ignore[arg-type]
+    calls.begin(service, "delete_annotations", *columns(PAIRS), settings=settings, journal=path)
     return calls.result()
 
 
@@ -192,7 +197,7 @@ def test_a_child_that_was_forked_during_a_call_holds_no_lock_and_may_make_the_ca
     emulator: Emulator, path: Path
 ) -> None:
     emulator.inject(Fault.delayed(0.5))
-    command = [sys.executable, "-c", FORKING, emulator.base_url, path]
+    command = [sys.executable, "-c", FORKING, emulator.base_url, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.returncode) == ("parent 3\nchild 3 0\n", 0), done.stderr
     assert (len(emulator.requests), stored(emulator)) == (1, {})
@@ -204,9 +209,9 @@ def test_of_two_calls_that_begin_on_one_part_at_once_one_runs(
 ) -> None:
     service.on_delete = when_released(service.released)
 
-    def begin(calls: ChildCalls, client: Client, start: threading.Barrier) -> str | None:
+    def begin(calls: ChildCalls | None, client: Client, start: threading.Barrier) -> str | None:
         start.wait(timeout=30)
-        if where == "processes":
+        if calls is not None:
             result = in_another_process(calls, service, path)
             refused: str | None = result["error"] and result["message"]
         else:
@@ -226,8 +231,8 @@ def test_of_two_calls_that_begin_on_one_part_at_once_one_runs(
     start = threading.Barrier(2)
     with (
         client_of(service, request_timeout=30) as client,
-        child_calls() if where == "processes" else contextlib.nullcontext() as one,  # type: ignore[attr-defined]
-        child_calls() if where == "processes" else contextlib.nullcontext() as other,  # type: ignore[attr-defined]
+        child_calls() if where == "processes" else contextlib.nullcontext() as one,
+        child_calls() if where == "processes" else contextlib.nullcontext() as other,
         ThreadPoolExecutor(2) as pool,
     ):
         begun = [pool.submit(begin, calls, client, start) for calls in (one, other)]
@@ -276,22 +281,20 @@ def test_calls_that_leave_their_logs_have_them_folded_at_once(
     emulator: Emulator, client: Client, path: Path
 ) -> None:
     for part, pair in enumerate(PAIRS):
-        client.delete_annotations(*columns([pair]), journal=(path, part, 3))
+        client.delete_annotations(*columns([pair]), journal=of_several(path, part))
     assert files_of(path) == ["journal.0.log", "journal.1.log", "journal.2.log"]
     fold_journal(path)
     assert files_of(path) == ["journal"]
     assert [outcomes(path, part) for part in range(3)] == [[(0, *pair, "deleted")] for pair in PAIRS]
     emulator.clear_requests()
-    assert client.delete_annotations(*columns(PAIRS[:1]), journal=(path, 0, 3)).from_journal == 1
+    assert client.delete_annotations(*columns(PAIRS[:1]), journal=of_several(path, 0)).from_journal == 1
     assert (emulator.requests, files_of(path)) == ([], ["journal"])
 
 
 # Readers
 
 
-def test_a_journal_is_read_at_any_time_by_anybody(
-    service: OfficialService, path: Path, calls: ChildCalls
-) -> None:
+def test_a_journal_is_read_at_any_time_by_anybody(service: OfficialService, path: Path) -> None:
     with client_of(service) as client:
         client.delete_annotations(*columns(PAIRS[:1]), journal=(path, 7))
     service.released.clear()
@@ -448,7 +451,7 @@ def test_a_log_that_lost_its_name_stops_the_run(emulator: Emulator, path: Path) 
     with (
         emulator.client(batch_size=1, max_in_flight=1) as client,
         pytest.raises(
-            JournalError, match="was moved or removed while it was written.*was not sent"
+            JournalError, match=r"was moved or removed while it was written.*was not sent"
         ) as raised,
     ):
         client.delete_annotations(*columns(PAIRS), journal=path, progress=remove)
@@ -457,7 +460,7 @@ def test_a_log_that_lost_its_name_stops_the_run(emulator: Emulator, path: Path) 
 
 
 def test_a_copy_of_the_files_is_a_journal_too(client: Client, path: Path, tmp_path: Path) -> None:
-    client.delete_annotations(*columns(PAIRS), journal=(path, 0, 3))
+    client.delete_annotations(*columns(PAIRS), journal=of_several(path, 0))
     assert [outcome for *_, outcome in outcomes_by_now(path)] == ["deleted"] * 3
     shutil.copy(path.with_name("journal.0.log"), tmp_path / "copy.0.log")
     assert client.delete_annotations(*columns(PAIRS), journal=tmp_path / "copy").from_journal == 3

@@ -291,7 +291,7 @@ def altered(path: Path, **values: Any) -> None:
 def test_an_action_that_is_not_known_is_refused(plan: DeletionPlan, path: Path) -> None:
     plan.save(path)
     altered(path, action="guess")
-    with pytest.raises(PlanError, match='is damaged: its action "guess" is not known. Make the plan again'):
+    with pytest.raises(PlanError, match=r'is damaged: its action "guess" is not known. Make the plan again'):
         DeletionPlan.load(path)
 
 
@@ -325,7 +325,8 @@ def test_a_plan_with_any_byte_changed_is_refused_or_names_what_it_named(
         try:
             DeletionPlan.load(path)
         except PlanError as error:
-            assert str(path) in str(error)
+            if str(path) not in str(error):
+                raise
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no named pipes in folders")
@@ -384,7 +385,7 @@ def test_a_plan_whose_process_was_killed_is_executed_on_by_another(
         "CLARIFAI_PAT": KEY,
         "CLARIFAI_API_BASE": client.base_url,
     }
-    command = [sys.executable, "-c", PROGRAM, path, tmp_path / "journal"]
+    command = [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / "journal")]
     with subprocess.Popen(command, env=environment) as process:
         while len(emulator.requests) < 2:
             assert process.poll() is None

@@ -311,7 +311,7 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
                     return job.client.delete_annotations(input_ids, *annotation_ids, **options)
                 return job.client.delete_input_annotations(input_ids, max_deletions=caps[number], **options)
 
-            with folded(journal and journal.path):
+            with folded(None if journal is None else journal.path):
                 totals = run(job.rows, call, failures, signals)
         if totals.stopped_by is not None and backup is not None and backup.path is not None:
             _complete(backup.path)
