@@ -8,11 +8,11 @@ use std::{
 };
 
 use super::{
-    BackupRow, is_to_be_begun, logs,
+    BackupRow, MAGIC, is_to_be_begun, logs,
     parquet_file::{Footer, ParquetFile, last_footer},
     reader::{log_rows, parquet_rows},
 };
-use crate::files;
+use crate::files::{self, FileLock};
 
 /// A larger file is not written anew for a few more rows, as long as no more than an eighth of it is dead.
 const LARGE: u64 = 8 << 20;
@@ -23,11 +23,11 @@ const FEW_BYTES: i64 = 8 << 20;
 /// Why a fold did not come to its end. What was saved stays in the logs.
 pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Folds all logs of a backup. The caller holds its lock. Blocks.
+/// Folds all logs of a backup, whose lock is held. Blocks.
 ///
 /// # Errors
 /// A file cannot be read or written, or `is_cancelled` was set.
-pub(super) fn fold(backup: &Path, is_cancelled: &AtomicBool) -> Result<()> {
+pub(super) fn fold(backup: &Path, lock: &FileLock, is_cancelled: &AtomicBool) -> Result<()> {
     let logs = logs::find(backup)?;
     if !logs.iter().any(|log| log_rows(log).next().is_some()) {
         logs.iter().for_each(logs::Log::remove);
@@ -60,21 +60,22 @@ pub(super) fn fold(backup: &Path, is_cancelled: &AtomicBool) -> Result<()> {
     match (old, footer) {
         (Some(file), Some(footer)) if is_extended(&footer) => {
             // A crash from here on leaves a tail that does not count, and the logs.
+            lock.renew()?;
             let mut file = ParquetFile::extend(file, &footer)?;
             push_logs(&mut file)?;
             file.file().sync_all()?;
         }
         (old, footer) => {
-            let partial = files::beside(backup, ".partial");
-            // A crash left it. Nobody else writes it while the lock is held.
-            let _ = fs::remove_file(&partial);
-            let mut file = ParquetFile::begin(files::create_private(&partial)?)?;
+            let is_ours = |head: &[u8]| head.is_empty() || head.starts_with(MAGIC);
+            let (file, partial) = files::create_partial(backup, is_ours)?;
+            let mut file = ParquetFile::begin(file)?;
             let write = || -> Result<()> {
                 if let (Some(mut old), Some(footer)) = (old, footer) {
                     fs::set_permissions(&partial, old.metadata()?.permissions())?;
                     copy(&mut old, &footer, &mut file, is_cancelled)?;
                 }
                 push_logs(&mut file)?;
+                lock.renew()?;
                 Ok(files::replace(file.file(), backup, &partial)?)
             };
             let written = write();

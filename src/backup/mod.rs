@@ -70,6 +70,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::{parquet_file::ParquetFile, *};
+    use crate::files::FileLock;
     use crate::wire::api::Annotation;
 
     fn annotation(input_id: &str, id: &str, task_id: &str) -> Listed {
@@ -279,7 +280,9 @@ mod tests {
         save(&options(&path), &syncs[..1]);
         save(&BackupOptions { is_folded_later: true, ..options(&path) }, &syncs[1..]);
         let target = files::target(&path).unwrap();
-        assert!(fold::fold(&target, &AtomicBool::new(true)).is_err());
+        let lock = FileLock::try_acquire(&files::beside(&target, ".lock")).unwrap();
+        assert!(fold::fold(&target, &lock, &AtomicBool::new(true)).is_err());
+        drop(lock);
         assert_eq!(names_in(&folder), ["backup.parquet", "backup.parquet.1.log"]);
         assert_eq!(read(&path), messages(&syncs));
     }
@@ -332,6 +335,22 @@ mod tests {
         assert!(error.contains("something else was put in its place"), "{error}");
         assert!(fs::read_to_string(&path).unwrap().starts_with("somebody else's"));
         assert_eq!(names_in(&folder), ["backup.parquet", "backup.parquet.1.log"]);
+    }
+
+    #[test]
+    fn somebody_elses_file_with_the_name_of_the_next_one_is_left_alone() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let syncs = [numbered(0, 3)];
+        let partial = files::beside(&path, ".partial");
+        fs::write(&partial, "notes").unwrap();
+        save(&options(&path), &syncs);
+        assert_eq!(fs::read_to_string(&partial).unwrap(), "notes");
+        assert_eq!(read(&path), messages(&syncs));
+        // What a killed process left is removed.
+        fs::write(&partial, "PAR1 and the beginning of a row group").unwrap();
+        fold_backup(&path).unwrap();
+        assert_eq!((read(&path), names_in(&folder)), (messages(&syncs), vec!["backup.parquet".into()]));
     }
 
     #[test]

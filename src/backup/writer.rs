@@ -125,8 +125,8 @@ impl Drop for CancelOnDrop<'_> {
 /// # Errors
 /// [`Error::Backup`] when the file cannot be written, or is being written by a call. What was saved stays in the logs.
 pub fn fold_backup(path: &Path) -> Result<(), Error> {
-    let (target, _lock) = acquire(path)?;
-    fold(&target, &AtomicBool::new(false)).map_err(|why| not_folded(&target, &*why))
+    let (target, lock) = acquire(path)?;
+    fold(&target, &lock, &AtomicBool::new(false)).map_err(|why| not_folded(&target, &*why))
 }
 
 fn not_folded(path: &Path, why: &dyn std::fmt::Display) -> Error {
@@ -226,7 +226,7 @@ impl Writer {
         // Closed before it is read.
         self.log = None;
         if !self.is_folded_later
-            && let Err(why) = fold(&self.path, is_cancelled)
+            && let Err(why) = fold(&self.path, &self.lock, is_cancelled)
         {
             log::warn!(target: LOGGER, "{}", not_folded(&self.path, &*why));
         }
