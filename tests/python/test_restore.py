@@ -26,6 +26,7 @@ from clarifai_annotations import (
     Client,
     DeadlineError,
     IdError,
+    JournalError,
     NotFoundError,
     Progress,
     RestoreError,
@@ -581,3 +582,22 @@ def test_a_large_backup_comes_back_whole(emulator: Emulator, client: Client, tmp
     path = backup_of(pairs, tmp_path / "backup")
     assert client.restore_annotations(path).restored == len(pairs)
     assert as_they_were(emulator) == as_saved(path)
+
+
+def test_a_deletion_that_was_taken_back_is_not_said_to_be_done(
+    emulator: Emulator, client: Client, tmp_path: Path
+) -> None:
+    seed(emulator, PAIRS)
+    before = stored(emulator)
+    named = columns(before)
+    files = {"backup": tmp_path / "kept.parquet", "journal": tmp_path / "run.journal"}
+    assert client.delete_annotations(*named, **files).ok
+    again = client.delete_annotations(*named, **files)
+    assert (again.from_journal, again.requests, again.finished_at is not None) == (len(before), 0, True)
+    client.restore_annotations(files["backup"])
+    seen = len(emulator.requests)
+    with pytest.raises(JournalError, match=r"restored .*kept\.parquet.*Nothing was sent"):
+        client.delete_annotations(*named, **files)
+    assert (len(emulator.requests), stored(emulator).keys()) == (seen, before.keys())
+    other = client.delete_annotations(*named, backup=files["backup"], journal=tmp_path / "another.journal")
+    assert (other.deleted, stored(emulator)) == (len(before), {})
