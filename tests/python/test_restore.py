@@ -590,7 +590,7 @@ def test_a_deletion_that_was_taken_back_is_not_said_to_be_done(
     seed(emulator, PAIRS)
     before = stored(emulator)
     named = columns(before)
-    files = {"backup": tmp_path / "kept.parquet", "journal": tmp_path / "run.journal"}
+    files: dict[str, Any] = {"backup": tmp_path / "kept.parquet", "journal": tmp_path / "run.journal"}
     assert client.delete_annotations(*named, **files).ok
     again = client.delete_annotations(*named, **files)
     assert (again.from_journal, again.requests, again.finished_at is not None) == (len(before), 0, True)
