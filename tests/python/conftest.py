@@ -108,6 +108,17 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def hangups_count() -> Iterator[None]:
+    """Have the children of a test notice SIGHUP, also in a run that `nohup` began: to ignore it is inherited."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.fixture
 def service() -> Iterator[OfficialService]:
     """Clarifai's own stubs as the service, over plain HTTP/2."""
     with official_service() as service:

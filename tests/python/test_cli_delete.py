@@ -28,7 +28,7 @@ from conftest import KEY
 from official_service import OfficialService, deletion_answer
 from test_cli import COMMAND, QUICK, invoke, left, run, write
 
-pytestmark = pytest.mark.usefixtures("folder")
+pytestmark = pytest.mark.usefixtures("folder", "hangups_count")
 
 ALL = [(f"photo-{photo}", f"box-{box}") for photo in (1, 2) for box in (1, 2, 3)]
 HEAD = "input_id,annotation_id"

@@ -23,7 +23,7 @@ from official_service import OfficialService, deletion_answer, status, when_rele
 from test_cli import COMMAND, write
 
 pytestmark = [
-    pytest.mark.usefixtures("folder"),
+    pytest.mark.usefixtures("folder", "hangups_count"),
     pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to one process"),
 ]
 
