@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     columns::{ColumnsError, guarded},
-    files::{self, FileLock, LockError, beside, open_plain, remove_own},
+    files::{self, FileLock, LockError, beside, open_existing, open_plain},
     plan::Plan,
 };
 
@@ -134,24 +134,17 @@ pub fn save(path: &Path, plan: &Plan, app: &App) -> Result<(), PlanFileError> {
         LockError::Io(error) => PlanFileError::Io(error),
     })?;
     check_replaceable(&path)?;
-    let (mut file, partial) =
-        files::create_partial(&path, |head| MAGIC.starts_with(head) || head.starts_with(MAGIC))?;
-    let saved = to_bytes(plan, app)
-        .and_then(|bytes| Ok(file.write_all(&bytes)?))
-        .and_then(|()| Ok(files::replace(&file, &path, &partial)?));
-    if saved.is_err() {
-        remove_own(&file, &partial);
-    }
+    let is_ours = |head: &[u8]| MAGIC.starts_with(head) || head.starts_with(MAGIC);
+    let saved = files::rewrite(&path, is_ours, |mut file, _| Ok(file.write_all(&to_bytes(plan, app)?)?));
     drop(lock);
     saved
 }
 
 fn check_replaceable(path: &Path) -> Result<(), PlanFileError> {
-    match open_plain(path, OpenOptions::new().read(true)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
-        Ok(file) if file.metadata()?.len() == 0 => Ok(()),
-        Ok(file) => match metadata_of(file) {
+    match open_existing(path, OpenOptions::new().read(true))? {
+        None => Ok(()),
+        Some(file) if file.metadata()?.len() == 0 => Ok(()),
+        Some(file) => match metadata_of(file) {
             Ok(_) | Err(PlanFileError::OtherForm { .. }) => Ok(()),
             Err(_) => Err(PlanFileError::NoPlan),
         },

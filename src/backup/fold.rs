@@ -1,15 +1,14 @@
 //! Folds the logs of a backup into its Parquet file. The rows stay in the logs until the file is safe on the disk.
 
 use std::{
-    fs::{self, File, OpenOptions},
-    io,
+    fs::{self, File},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use super::{
-    BackupRow, MAGIC, is_to_be_begun, logs,
-    parquet_file::{Footer, ParquetFile, last_footer},
+    BackupRow, MAGIC, Present, logs, open_present,
+    parquet_file::{Footer, ParquetFile},
     reader::{log_rows, parquet_rows},
 };
 use crate::files::{self, FileLock};
@@ -26,63 +25,45 @@ pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 /// Folds all logs of a backup, whose lock is held. Blocks.
 ///
 /// # Errors
-/// A file cannot be read or written, or `is_cancelled` was set.
-pub(super) fn fold(backup: &Path, lock: &FileLock, is_cancelled: &AtomicBool) -> Result<()> {
+/// A file cannot be read or written, or `is_abandoned` was set.
+pub(super) fn fold(backup: &Path, lock: &FileLock, is_abandoned: &AtomicBool) -> Result<()> {
     let logs = logs::find(backup)?;
     if !logs.iter().any(|log| log_rows(log).next().is_some()) {
         logs.iter().for_each(logs::Log::remove);
         return Ok(());
     }
-    let mut old = match files::open_plain(backup, OpenOptions::new().read(true).write(true)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        other => Some(other?),
-    };
-    let footer = match &mut old {
-        Some(file) => last_footer(file)?,
-        None => None,
-    };
-    let is_ours = match (&mut old, &footer) {
-        (_, Some(footer)) => footer.is_backup(),
-        (Some(file), None) => is_to_be_begun(file)?,
-        (None, None) => true,
-    };
-    if !is_ours {
-        return Err("something else was put in its place".into());
-    }
     let push_logs = |file: &mut ParquetFile| -> Result<()> {
         file.name_journals(logs.iter().map(|log| log.header.journal.clone()));
         for row in logs.iter().flat_map(log_rows) {
-            check(is_cancelled)?;
+            check(is_abandoned)?;
             file.push(row?)?;
         }
         file.finish()
     };
-    match (old, footer) {
-        (Some(file), Some(footer)) if is_extended(&footer) => {
+    let old = match open_present(backup)? {
+        Present::Nothing => None,
+        Present::Backup(file, footer) => Some((file, footer)),
+        Present::Other(_) => return Err("something else was put in its place".into()),
+    };
+    match old {
+        Some((file, footer)) if is_extended(&footer) => {
             // A crash from here on leaves a tail that does not count, and the logs.
             lock.renew()?;
             let mut file = ParquetFile::extend(file, &footer)?;
             push_logs(&mut file)?;
             file.file().sync_all()?;
         }
-        (old, footer) => {
+        old => {
             let is_ours = |head: &[u8]| head.is_empty() || head.starts_with(MAGIC);
-            let (file, partial) = files::create_partial(backup, is_ours)?;
-            let mut file = ParquetFile::begin(file)?;
-            let write = || -> Result<()> {
-                if let (Some(mut old), Some(footer)) = (old, footer) {
-                    fs::set_permissions(&partial, old.metadata()?.permissions())?;
-                    copy(&mut old, &footer, &mut file, is_cancelled)?;
+            files::rewrite(backup, is_ours, |new, partial| -> Result<()> {
+                let mut file = ParquetFile::begin(new.try_clone()?)?;
+                if let Some((mut old, footer)) = old {
+                    fs::set_permissions(partial, old.metadata()?.permissions())?;
+                    copy(&mut old, &footer, &mut file, is_abandoned)?;
                 }
                 push_logs(&mut file)?;
-                lock.renew()?;
-                Ok(files::replace(file.file(), backup, &partial)?)
-            };
-            let written = write();
-            if written.is_err() {
-                files::remove_own(file.file(), &partial);
-            }
-            written?;
+                Ok(lock.renew()?)
+            })?;
         }
     }
     logs.iter().for_each(logs::Log::remove);
@@ -95,10 +76,10 @@ fn is_extended(footer: &Footer) -> bool {
 }
 
 /// Copies the rows of a file, small row groups together.
-fn copy(old: &mut File, footer: &Footer, new: &mut ParquetFile, is_cancelled: &AtomicBool) -> Result<()> {
+fn copy(old: &mut File, footer: &Footer, new: &mut ParquetFile, is_abandoned: &AtomicBool) -> Result<()> {
     new.name_journals(footer.journals());
     for (number, group) in footer.metadata.row_groups().iter().enumerate() {
-        check(is_cancelled)?;
+        check(is_abandoned)?;
         let is_small = group.num_rows() < FEW_ROWS && group.compressed_size() < FEW_BYTES;
         let rows: Option<Vec<BackupRow>> = match is_small {
             // What another program changed, so that its columns disagree, is kept as it is.
@@ -113,6 +94,6 @@ fn copy(old: &mut File, footer: &Footer, new: &mut ParquetFile, is_cancelled: &A
     Ok(())
 }
 
-fn check(is_cancelled: &AtomicBool) -> Result<()> {
-    if is_cancelled.load(Ordering::Relaxed) { Err("it was cancelled".into()) } else { Ok(()) }
+fn check(is_abandoned: &AtomicBool) -> Result<()> {
+    if is_abandoned.load(Ordering::Relaxed) { Err("nobody waited for it any more".into()) } else { Ok(()) }
 }

@@ -4,12 +4,11 @@
 //! is an annotation, byte for byte as the service served it.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
 };
 
-use bytes::Bytes;
 use prost::Message as _;
 
 use crate::files::{self, LogReader, LogWriter};
@@ -38,9 +37,9 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// Opens a log. `None` when it is somebody else's file. Where nothing was committed it has no annotations.
+    /// Opens a log. `None` when it is gone, or somebody else's file. Where nothing was committed it has no annotations.
     fn open(path: PathBuf) -> io::Result<Option<Self>> {
-        let file = files::open_plain(&path, OpenOptions::new().read(true))?;
+        let Some(file) = files::open_existing(&path, OpenOptions::new().read(true))? else { return Ok(None) };
         let Some((header, _)) = read(&file)? else { return Ok(None) };
         Ok(Some(Self { path, header, file }))
     }
@@ -58,9 +57,6 @@ impl Log {
 }
 
 fn read(file: &File) -> io::Result<Option<(Header, LogReader)>> {
-    use io::Seek as _;
-    let mut file = file.try_clone()?;
-    file.rewind()?;
     let Some(mut records) = LogReader::new(file, MAGIC)? else { return Ok(None) };
     let header = records.next_record()?.and_then(|record| Header::decode(record).ok());
     Ok(Some((header.unwrap_or_default(), records)))
@@ -68,48 +64,12 @@ fn read(file: &File) -> io::Result<Option<(Header, LogReader)>> {
 
 /// All logs of a backup, oldest first.
 pub(super) fn find(backup: &Path) -> io::Result<Vec<Log>> {
-    let mut logs = Vec::new();
-    for (_, path) in numbered(backup)? {
-        match Log::open(path) {
-            // A call has folded it meanwhile.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            other => logs.extend(other?),
-        }
-    }
-    Ok(logs)
+    // A call may fold one meanwhile.
+    files::logs_of(backup)?.into_values().filter_map(|path| Log::open(path).transpose()).collect()
 }
 
-/// Makes the log of a new call, and syncs its beginning.
+/// Makes the log of a new call.
 pub(super) fn create(backup: &Path, header: &Header) -> io::Result<LogWriter> {
-    let last = numbered(backup)?.last().map_or(0, |(number, _)| *number);
-    let mut log = LogWriter::create(&files::beside(backup, &format!(".{}.log", last + 1)), MAGIC)?;
-    let begun =
-        log.append(&[&header.encode_to_vec()]).and_then(|()| log.commit()).and_then(|()| log.sync_folder());
-    if begun.is_err() {
-        files::remove_own(log.file(), log.path());
-    }
-    begun.map(|()| log)
-}
-
-/// The number and the path of each file that has the name of a log.
-fn numbered(backup: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
-    let prefix = files::beside(backup, ".");
-    let (Some(folder), Some(prefix)) = (backup.parent(), prefix.file_name().and_then(|name| name.to_str()))
-    else {
-        return Ok(Vec::new());
-    };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let name = entry?.file_name();
-        let number =
-            name.to_str().and_then(|name| name.strip_prefix(prefix)?.strip_suffix(".log")?.parse().ok());
-        found.extend(number.map(|number: u64| (number, folder.join(&name))));
-    }
-    found.sort();
-    Ok(found)
-}
-
-/// A record of an annotation.
-pub(super) fn append(log: &mut LogWriter, annotation: &Bytes) -> io::Result<()> {
-    log.append(&[annotation])
+    let number = files::logs_of(backup)?.last_key_value().map_or(1, |(last, _)| last.saturating_add(1));
+    LogWriter::create(&files::log_path(backup, number), MAGIC, &header.encode_to_vec())
 }

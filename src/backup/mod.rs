@@ -13,19 +13,17 @@ mod reader;
 mod writer;
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _},
     path::Path,
     sync::Arc,
 };
 
-use parquet_file::MAGIC;
+use parquet_file::{Footer, MAGIC, last_footer};
 pub use reader::{BackupReader, Copies};
 pub use writer::{Backup, BackupOptions, fold_backup};
 
-#[cfg(test)]
-use crate::files;
-use crate::{error::Error, wire::Listed};
+use crate::{error::Error, files, wire::Listed};
 
 /// An annotation that was saved.
 #[derive(Debug, Clone)]
@@ -40,6 +38,33 @@ pub struct BackupRow {
 
 fn refuse(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::Backup { message: format!("backup {}: {why}", path.display()) }
+}
+
+/// What stands at the path of a backup.
+enum Present {
+    /// Nothing that counts.
+    Nothing,
+    /// A backup, open to be written.
+    Backup(File, Footer),
+    /// Something else, and why it cannot be added to.
+    Other(&'static str),
+}
+
+/// Opens what stands at the path of a backup, to add to it.
+fn open_present(path: &Path) -> io::Result<Present> {
+    let Some(mut file) = files::open_existing(path, OpenOptions::new().read(true).write(true))? else {
+        return Ok(Present::Nothing);
+    };
+    if is_to_be_begun(&mut file)? {
+        return Ok(Present::Nothing);
+    }
+    Ok(match last_footer(&mut file)? {
+        None => Present::Other("is there and is no backup: give another path"),
+        Some(footer) if !footer.is_backup() => Present::Other(
+            "is a Parquet file that something else wrote, and cannot be added to: give another path",
+        ),
+        Some(footer) => Present::Backup(file, footer),
+    })
 }
 
 /// Whether nothing is in a file, or no more than a part of what a backup begins with: until 2026-11-25 a backup began with
@@ -58,11 +83,7 @@ fn is_to_be_begun(file: &mut File) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs::{self, OpenOptions},
-        path::PathBuf,
-        sync::atomic::AtomicBool,
-    };
+    use std::{fs, path::PathBuf, sync::atomic::AtomicBool};
 
     use bytes::Bytes;
     use proptest::prelude::*;
@@ -273,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fold_that_is_cancelled_leaves_the_file_and_the_logs_as_they_were() {
+    fn a_fold_that_is_abandoned_leaves_the_file_and_the_logs_as_they_were() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("backup.parquet");
         let syncs = [numbered(0, 3), numbered(1, 3)];
@@ -351,6 +372,23 @@ mod tests {
         fs::write(&partial, "PAR1 and the beginning of a row group").unwrap();
         fold_backup(&path).unwrap();
         assert_eq!((read(&path), names_in(&folder)), (messages(&syncs), vec!["backup.parquet".into()]));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_name_that_is_not_unicode_has_logs_like_any_other() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(b"kept-\xff.parquet"));
+        let calls = [vec![numbered(0, 1)], vec![numbered(1, 2)]];
+        for syncs in &calls {
+            save(&BackupOptions { is_folded_later: true, ..options(&path) }, syncs);
+        }
+        let saved = messages(&calls.concat());
+        assert_eq!(read(&path), saved);
+        fold_backup(&path).unwrap();
+        assert_eq!(read(&path), saved);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! Writes a backup, on a thread of its own. What several batches have to save is synced together.
 
 use std::{
-    fs::OpenOptions,
     io,
     path::{Path, PathBuf},
     sync::{
@@ -15,11 +14,10 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
+    Present,
     fold::fold,
-    is_to_be_begun,
     logs::{self, Header},
-    parquet_file::last_footer,
-    refuse,
+    open_present, refuse,
 };
 use crate::{
     LOGGER,
@@ -34,7 +32,7 @@ const MAX_SYNC: usize = 16 << 20;
 /// A backup that is being written. When it is dropped, what was saved is folded into the Parquet file, and the file is let go.
 pub struct Backup {
     commands: mpsc::Sender<Command>,
-    is_cancelled: Arc<AtomicBool>,
+    is_abandoned: Arc<AtomicBool>,
 }
 
 enum Command {
@@ -69,13 +67,13 @@ impl Backup {
     pub fn open(options: &BackupOptions) -> Result<Self, Error> {
         let writer = Writer::open(options)?;
         let (commands, received) = mpsc::channel();
-        let is_cancelled = Arc::<AtomicBool>::default();
-        let cancelled = Arc::clone(&is_cancelled);
+        let is_abandoned = Arc::<AtomicBool>::default();
+        let abandoned = Arc::clone(&is_abandoned);
         thread::Builder::new()
             .name("clarifai-backup".into())
-            .spawn(move || writer.run(&received, &cancelled))
+            .spawn(move || writer.run(&received, &abandoned))
             .map_err(|error| refuse(&options.path, error))?;
-        Ok(Self { commands, is_cancelled })
+        Ok(Self { commands, is_abandoned })
     }
 
     /// Saves annotations. They are on the disk when this succeeds.
@@ -92,31 +90,17 @@ impl Backup {
         answer.await.map_err(|_| ended())?
     }
 
-    /// Ends the backup: its Parquet file is complete when this is done. Dropping this future cancels that; then what was
-    /// saved stays in the logs, which every reader of the backup and the next call on it find.
-    pub async fn end(self) {
+    /// Ends the backup: its Parquet file is complete when this is done.
+    pub async fn end(&self) {
         let (ended, answer) = oneshot::channel();
-        let cancel = CancelOnDrop(&self.is_cancelled, true);
         if self.commands.send(Command::End(ended)).is_ok() {
             let _ = answer.await;
         }
-        cancel.defuse();
     }
-}
 
-struct CancelOnDrop<'a>(&'a AtomicBool, bool);
-
-impl CancelOnDrop<'_> {
-    fn defuse(mut self) {
-        self.1 = false;
-    }
-}
-
-impl Drop for CancelOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.1 {
-            self.0.store(true, Ordering::Relaxed);
-        }
+    /// Ends a fold early. What was saved stays in the logs, which every reader of the backup and the next call on it find.
+    pub fn abandon_fold(&self) {
+        self.is_abandoned.store(true, Ordering::Relaxed);
     }
 }
 
@@ -169,20 +153,8 @@ impl Writer {
         let (path, lock) = acquire(&options.path)?;
         let refuse = |why: String| refuse(&path, format!("{why}. Nothing was deleted"));
         let unwritable = |error: io::Error| refuse(format!("cannot be written: {error}"));
-        match files::open_plain(&path, OpenOptions::new().read(true).write(true)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(unwritable(error)),
-            Ok(mut file) => {
-                if !is_to_be_begun(&mut file).map_err(unwritable)? {
-                    let footer = last_footer(&mut file).map_err(unwritable)?;
-                    let footer = footer
-                        .ok_or_else(|| refuse("is there and is no backup: give another path".into()))?;
-                    if !footer.is_backup() {
-                        let why = "is a Parquet file that something else wrote, and cannot be added to: give another path";
-                        return Err(refuse(why.into()));
-                    }
-                }
-            }
+        if let Present::Other(why) = open_present(&path).map_err(unwritable)? {
+            return Err(refuse(why.into()));
         }
         let journal = options.journal.as_deref().map(|path| std::path::absolute(path).unwrap_or(path.into()));
         let header = Header {
@@ -196,7 +168,7 @@ impl Writer {
     }
 
     /// Saves what comes until the backup ends. What came while the disk was busy is synced together.
-    fn run(mut self, commands: &mpsc::Receiver<Command>, is_cancelled: &AtomicBool) {
+    fn run(mut self, commands: &mpsc::Receiver<Command>, is_abandoned: &AtomicBool) {
         let mut ended = None;
         while ended.is_none()
             && let Ok(first) = commands.recv()
@@ -226,7 +198,7 @@ impl Writer {
         // Closed before it is read.
         self.log = None;
         if !self.is_folded_later
-            && let Err(why) = fold(&self.path, &self.lock, is_cancelled)
+            && let Err(why) = fold(&self.path, &self.lock, is_abandoned)
         {
             log::warn!(target: LOGGER, "{}", not_folded(&self.path, &*why));
         }
@@ -238,7 +210,7 @@ impl Writer {
 
     fn append(&mut self, annotations: &[Listed]) {
         if let (None, Some(log)) = (&self.failed, &mut self.log)
-            && let Err(error) = annotations.iter().try_for_each(|it| logs::append(log, &it.message))
+            && let Err(error) = annotations.iter().try_for_each(|it| log.append(&it.message))
         {
             self.fail(&error);
         }

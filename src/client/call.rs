@@ -326,31 +326,12 @@ impl Call {
     /// Lets `work` go on until it is done; once the call is over its time or ended, for [`GRACE`] more. `None`
     /// when it was not done by then.
     pub(super) async fn drive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        tokio::select! {
-            biased;
-            done = &mut work => return Some(done),
-            () = self.until_ended() => {}
-        }
-        time::timeout(GRACE, work).await.ok()
+        with_grace(work, self.until_ended()).await
     }
 
     /// Lets `work` that no outcome depends on go on as [`drive`](Self::drive) does, without stopping the call for it.
     pub(super) async fn within_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut work = pin!(work);
-        let ended = self.reaches(State::Ended);
-        let over = async {
-            match self.timeout {
-                Some(timeout) => drop(time::timeout_at(self.started + timeout, ended).await),
-                None => ended.await,
-            }
-        };
-        tokio::select! {
-            biased;
-            done = &mut work => return Some(done),
-            () = over => {}
-        }
-        time::timeout(GRACE, work).await.ok()
+        with_grace(work, async { _ = self.until_over().await }).await
     }
 
     /// Waits until the call that carries this one has its answer.
@@ -360,12 +341,20 @@ impl Call {
 
     /// Waits until the call is ended from outside, or ends it when its time is over.
     pub(super) async fn until_ended(&self) {
-        let ended = self.reaches(State::Ended);
-        let Some(timeout) = self.timeout else { return ended.await };
-        if time::timeout_at(self.started + timeout, ended).await.is_err() {
+        if let Some(timeout) = self.until_over().await {
             let message = format!("the call was not done within {} s (timeout)", timeout.as_secs_f64());
             self.end_by(Error::Deadline { message });
         }
+    }
+
+    /// Waits until the call is ended from outside, or its time is over; then gives its timeout.
+    async fn until_over(&self) -> Option<Duration> {
+        let ended = self.reaches(State::Ended);
+        let Some(timeout) = self.timeout else {
+            ended.await;
+            return None;
+        };
+        time::timeout_at(self.started + timeout, ended).await.is_err().then_some(timeout)
     }
 
     async fn reaches(&self, state: State) {
@@ -377,27 +366,15 @@ impl Call {
     /// brought up to date for [`GRACE`] more; then that is left to the next call.
     pub(super) async fn end_journal(&self) {
         let Some(journal) = self.journal() else { return };
-        if let Err(error) = journal.flush().await {
-            self.stop(Arc::new(error));
-        }
-        let open = |ledger: &Ledger| ledger.count(Outcome::Unsent) + ledger.count(Outcome::Unknown);
-        let is_finished = open(&self.ledger()) == 0;
-        let mut end = pin!(journal.end(is_finished));
-        let time_is_over = async {
-            match self.timeout {
-                Some(timeout) => time::sleep_until(self.started + timeout).await,
-                None => std::future::pending().await,
+        let end = async {
+            if let Err(error) = journal.flush().await {
+                self.stop(Arc::new(error));
             }
+            let is_open = |outcome| self.ledger().count(outcome) > 0;
+            journal.end(!is_open(Outcome::Unsent) && !is_open(Outcome::Unknown)).await;
         };
-        tokio::select! {
-            biased;
-            () = &mut end => return,
-            () = self.reaches(State::Ended) => {}
-            () = time_is_over => {}
-        }
-        if time::timeout(GRACE, &mut end).await.is_err() {
+        if self.within_time(end).await.is_none() {
             journal.abandon_fold();
-            end.await;
         }
     }
 
@@ -405,4 +382,15 @@ impl Call {
     pub(super) fn close(&self) -> Report {
         self.ledger().close(self.started.elapsed())
     }
+}
+
+/// Lets `work` go on until it is done; once it is `over`, for [`GRACE`] more.
+async fn with_grace<T>(work: impl Future<Output = T>, over: impl Future<Output = ()>) -> Option<T> {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return Some(done),
+        () = over => {}
+    }
+    time::timeout(GRACE, work).await.ok()
 }

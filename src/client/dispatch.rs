@@ -39,7 +39,7 @@ pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
     let opened = call.drive(precautions::open(client, call)).await;
     if !matches!(opened, Some(Ok(_))) {
         // Its part of the journal is free for the next try.
-        call.within_time(call.end_journal()).await;
+        call.end_journal().await;
     }
     let Some(opened) = opened else { return Ok(call.close()) };
     let backup = opened?;
@@ -55,10 +55,12 @@ pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
     };
     let done = call.drive(work).await;
     // What has come to its outcome keeps it, whether the files can be completed in time or not.
-    if let Some(backup) = backup {
-        call.within_time(backup.end()).await;
+    if let Some(backup) = &backup
+        && call.within_time(backup.end()).await.is_none()
+    {
+        backup.abandon_fold();
     }
-    call.within_time(call.end_journal()).await;
+    call.end_journal().await;
     done.unwrap_or(Ok(()))?;
     let report = call.close();
     log_summary(&report);

@@ -81,7 +81,7 @@ pub(super) async fn run(
 fn note_restoration(journals: &[PathBuf], backup: &Path, restored: usize) -> Result<(), Error> {
     for journal in journals {
         if let Err(error) = journal::note_restoration(journal, backup, restored) {
-            log::warn!(target: LOGGER, "{error}. What was restored is not noted in it");
+            log::warn!(target: LOGGER, "{error}");
         }
     }
     Ok(())

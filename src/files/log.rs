@@ -7,14 +7,14 @@
 
 use std::{
     fs::File,
-    io::{self, BufReader, Read as _, Write as _},
+    io::{self, BufReader, Read as _, Seek as _, Write as _},
     path::{Path, PathBuf},
 };
 
 use bytes::{Buf as _, Bytes};
 use zstd::stream::write::{Decoder, Encoder};
 
-use super::{create_private, is_same, sync_folder};
+use super::{create_private, is_same, remove_own, sync_folder};
 
 /// The fastest level that still looks for repeats.
 const LEVEL: i32 = 1;
@@ -30,35 +30,40 @@ pub struct LogWriter {
     encoder: Encoder<'static, Vec<u8>>,
     /// Bytes of records since the last frame.
     in_frame: usize,
-    len: u64,
     has_failed: bool,
 }
 
 impl LogWriter {
-    /// Makes a log, which may not exist yet. Only its owner may read it.
+    /// Makes a log, which may not exist yet, with its first record, and syncs it and its name. Only its owner may read it.
     ///
     /// # Errors
-    /// Something has that name, or the file cannot be written.
-    pub fn create(path: &Path, magic: &[u8; 8]) -> io::Result<Self> {
-        let mut file = create_private(path)?;
-        file.write_all(magic)?;
+    /// Something has that name, or the file cannot be written; then no log is left.
+    pub fn create(path: &Path, magic: &[u8; 8], first: &[u8]) -> io::Result<Self> {
         let encoder = Encoder::new(Vec::new(), LEVEL)?;
-        let len = magic.len() as u64;
-        Ok(Self { file, path: path.into(), encoder, in_frame: 0, len, has_failed: false })
+        let file = create_private(path)?;
+        let mut log = Self { file, path: path.into(), encoder, in_frame: 0, has_failed: false };
+        let begun = (|| {
+            log.file.write_all(magic)?;
+            log.append(first)?;
+            log.commit()?;
+            sync_folder(path)
+        })();
+        if begun.is_err() {
+            remove_own(&log.file, path);
+        }
+        begun.map(|()| log)
     }
 
     /// Appends a record. It counts after the next [`commit`](Self::commit).
     ///
     /// # Errors
     /// The file cannot be written; nor will it be.
-    pub fn append(&mut self, record: &[&[u8]]) -> io::Result<()> {
-        let length: usize = record.iter().map(|part| part.len()).sum();
+    pub fn append(&mut self, record: &[u8]) -> io::Result<()> {
+        let length = record.len();
         let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "a record is larger than 1 GiB");
         let length32 = u32::try_from(length).ok().filter(|_| length <= MAX_RECORD).ok_or_else(too_long)?;
         self.encoder.write_all(&length32.to_le_bytes())?;
-        for part in record {
-            self.encoder.write_all(part)?;
-        }
+        self.encoder.write_all(record)?;
         self.in_frame += length + 4;
         if self.in_frame >= FRAME { self.end_frame() } else { Ok(()) }
     }
@@ -77,7 +82,6 @@ impl LogWriter {
         frame.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
         frame.extend_from_slice(&payload);
         self.file.write_all(&frame)?;
-        self.len += frame.len() as u64;
         self.in_frame = 0;
         self.has_failed = false;
         Ok(())
@@ -102,24 +106,6 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Syncs the log's folder, so that its name survives a power cut too.
-    ///
-    /// # Errors
-    /// The folder cannot be synced.
-    pub fn sync_folder(&self) -> io::Result<()> {
-        sync_folder(&self.path)
-    }
-
-    /// The bytes written so far.
-    pub fn bytes_written(&self) -> u64 {
-        self.len
-    }
-
-    /// The open file, to remove it by [`remove_own`](super::remove_own).
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -135,15 +121,17 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// Reads a log from its beginning. `None` where the file is not one: also one whose writer was killed before the
-    /// first eight bytes were written.
+    /// Reads a log from its beginning. `None` where the file is something else. One whose writer was killed before it had
+    /// written the first eight bytes has no records.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn new(file: File, magic: &[u8; 8]) -> io::Result<Option<Self>> {
-        let mut file = BufReader::new(file);
-        let mut found = [0; 8];
-        if !read_whole(&mut file, &mut found)? || found != *magic {
+    pub fn new(file: &File, magic: &[u8; 8]) -> io::Result<Option<Self>> {
+        let mut file = BufReader::new(file.try_clone()?);
+        file.rewind()?;
+        let mut found = Vec::new();
+        file.by_ref().take(magic.len() as u64).read_to_end(&mut found)?;
+        if !magic.starts_with(&found) {
             return Ok(None);
         }
         let decoder = Decoder::new(Vec::new())?;
@@ -209,19 +197,19 @@ mod tests {
     const MAGIC: &[u8; 8] = b"test-log";
 
     fn read(path: &Path) -> Vec<Bytes> {
-        let Some(mut log) = LogReader::new(File::open(path).unwrap(), MAGIC).unwrap() else {
+        let Some(mut log) = LogReader::new(&File::open(path).unwrap(), MAGIC).unwrap() else {
             return Vec::new();
         };
-        std::iter::from_fn(|| log.next_record().unwrap()).collect()
+        std::iter::from_fn(|| log.next_record().unwrap()).skip(1).collect()
     }
 
     /// Writes commits; tells how long the file is after each.
     fn write(path: &Path, commits: &[Vec<Vec<u8>>]) -> Vec<u64> {
-        let mut log = LogWriter::create(path, MAGIC).unwrap();
+        let mut log = LogWriter::create(path, MAGIC, b"first").unwrap();
         let append = |log: &mut LogWriter, commit: &Vec<Vec<u8>>| {
-            commit.iter().for_each(|record| log.append(&[record]).unwrap());
+            commit.iter().for_each(|record| log.append(record).unwrap());
             log.commit().unwrap();
-            log.bytes_written()
+            fs::metadata(path).unwrap().len()
         };
         commits.iter().map(|commit| append(&mut log, commit)).collect()
     }
@@ -265,9 +253,9 @@ mod tests {
     fn a_log_whose_name_was_taken_away_does_not_commit() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
-        let mut log = LogWriter::create(&path, MAGIC).unwrap();
+        let mut log = LogWriter::create(&path, MAGIC, b"first").unwrap();
         fs::remove_file(&path).unwrap();
-        log.append(&[b"row"]).unwrap();
+        log.append(b"row").unwrap();
         assert!(log.commit().unwrap_err().to_string().contains("was moved or removed"));
         assert!(log.commit().is_err());
     }

@@ -7,6 +7,7 @@ mod lock;
 mod log;
 
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     fs::{self, File, Metadata, OpenOptions},
     io::{self, Read as _},
@@ -74,6 +75,46 @@ fn check_plain(metadata: &Metadata) -> io::Result<()> {
     metadata.is_file().then_some(()).ok_or_else(other)
 }
 
+/// Opens a plain file, if there is one. Blocks.
+///
+/// # Errors
+/// Those of [`open_plain`], save that nothing has that name.
+pub fn open_existing(path: &Path, options: &mut OpenOptions) -> io::Result<Option<File>> {
+    match open_plain(path, options) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+/// The path of a log beside a file: `name.3.log`.
+pub fn log_path(path: &Path, number: u32) -> PathBuf {
+    beside(path, &format!(".{number}.log"))
+}
+
+/// The logs beside a file, by their numbers. Blocks.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn logs_of(path: &Path) -> io::Result<BTreeMap<u32, PathBuf>> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Ok(BTreeMap::new());
+    };
+    let mut logs = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Bytes: a name need not be Unicode.
+        let suffix = entry.file_name();
+        let suffix = suffix.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
+        let number = suffix.and_then(|it| it.strip_prefix(b".")).and_then(|it| it.strip_suffix(b".log"));
+        let number = number.and_then(|it| std::str::from_utf8(it).ok()).and_then(|it| it.parse::<u32>().ok());
+        // `.007.log` and `.+7.log` are somebody else's.
+        if let Some(number) = number.filter(|&number| log_path(path, number) == entry.path()) {
+            logs.insert(number, entry.path());
+        }
+    }
+    Ok(logs)
+}
+
 /// Makes a file that only its owner may read. Blocks.
 ///
 /// # Errors
@@ -82,26 +123,37 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     open_plain(path, OpenOptions::new().read(true).write(true).create_new(true))
 }
 
-/// Makes the file that will take the place of another: `name.partial`. What a killed process left of one is removed, so
-/// the caller must hold a lock of the path. `is_ours` tells that by its first sixteen bytes. Blocks.
+/// Puts a new file in the place of another, which may exist. `fill` writes it, as `name.partial`, and may still refuse. The
+/// caller holds a lock of the path. What a killed process left of such a file is removed; `is_ours` tells that by its first
+/// sixteen bytes. Blocks.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] when something else has that name, or the file cannot be made.
-pub fn create_partial(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> io::Result<(File, PathBuf)> {
+/// [`io::ErrorKind::AlreadyExists`] when something else has the name of the new file; those of `fill`; or the file cannot
+/// be made, synced or renamed. Then the other file is as it was.
+pub fn rewrite<E: From<io::Error>>(
+    path: &Path,
+    is_ours: impl FnOnce(&[u8]) -> bool,
+    fill: impl FnOnce(&File, &Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let (file, partial) = create_partial(path, is_ours)?;
+    let written = fill(&file, &partial).and_then(|()| Ok(replace(&file, path, &partial)?));
+    if written.is_err() {
+        remove_own(&file, &partial);
+    }
+    written
+}
+
+fn create_partial(path: &Path, is_ours: impl FnOnce(&[u8]) -> bool) -> io::Result<(File, PathBuf)> {
     let partial = beside(path, ".partial");
-    match open_plain(&partial, OpenOptions::new().read(true)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-        Ok(leftover) => {
-            let mut head = Vec::new();
-            (&leftover).take(16).read_to_end(&mut head)?;
-            if !is_ours(&head) {
-                let name = partial.file_name().unwrap_or_default().to_string_lossy();
-                let taken = format!("{name} is there and is something else. Move it away");
-                return Err(io::Error::new(io::ErrorKind::AlreadyExists, taken));
-            }
-            remove_own(&leftover, &partial);
+    if let Some(leftover) = open_existing(&partial, OpenOptions::new().read(true))? {
+        let mut head = Vec::new();
+        (&leftover).take(16).read_to_end(&mut head)?;
+        if !is_ours(&head) {
+            let name = partial.file_name().unwrap_or_default().to_string_lossy();
+            let taken = format!("{name} is there and is something else. Move it away");
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, taken));
         }
+        remove_own(&leftover, &partial);
     }
     create_private(&partial).map(|file| (file, partial))
 }
@@ -133,11 +185,8 @@ pub fn remove_own(file: &File, path: &Path) {
     }
 }
 
-/// Puts a complete file in the place of another, which may exist. A power cut leaves the one or the other. Blocks.
-///
-/// # Errors
-/// The file cannot be synced or renamed; then the other one is as it was.
-pub fn replace(file: &File, path: &Path, with: &Path) -> io::Result<()> {
+/// Puts a complete file in the place of another, which may exist. A power cut leaves the one or the other.
+fn replace(file: &File, path: &Path, with: &Path) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(with, path)?;
     sync_folder(path)

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _},
+    io::Read as _,
     path::Path,
 };
 
@@ -13,7 +13,7 @@ use super::{
     record::{CallRow, Reason},
 };
 use crate::{
-    files::{beside, open_plain},
+    files::{beside, open_existing},
     report::Outcome,
 };
 
@@ -90,10 +90,7 @@ pub fn inspect(path: &Path) -> Result<Option<File>, Fault> {
     const MAGIC: &[u8] = b"SQLite format 3\0";
     const USER_VERSION: usize = 60;
     const APPLICATION_ID: usize = 68;
-    let file = match open_plain(path, OpenOptions::new().read(true)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
+    let Some(file) = open_existing(path, OpenOptions::new().read(true))? else { return Ok(None) };
     let mut head = Vec::new();
     (&file).take(100).read_to_end(&mut head)?;
     let number = |start: usize| head.get(start..start + 4)?.try_into().ok().map(i32::from_be_bytes);

@@ -1,8 +1,7 @@
 //! Logs that are over become part of their journal: a new SQLite file takes the place of the old one.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{self, Read as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, Ordering},
@@ -17,40 +16,16 @@ use super::{
     fault::Fault,
     record::{self, Content, Entry, Event, Found, Outcomes, Reason},
 };
-use crate::files::{self, FileLock, LockError, beside, open_plain, remove_own};
+use crate::files::{self, FileLock, LockError, beside, log_path, open_existing, remove_own};
 
 /// How long a fold waits for others of the same journal.
 const FOLD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes that are copied between two looks at whether anybody still waits.
 const BLOCK: u64 = 16 << 20;
 
-/// The log of a part.
-pub fn log_path(journal: &Path, part: u32) -> PathBuf {
-    beside(journal, &format!(".{part}.log"))
-}
-
 /// The lock file of a part.
 pub fn lock_path(journal: &Path, part: u32) -> PathBuf {
     beside(journal, &format!(".{part}.lock"))
-}
-
-/// The logs beside a journal, by their parts.
-pub fn logs_of(journal: &Path) -> io::Result<BTreeMap<u32, PathBuf>> {
-    let (Some(folder), Some(name)) = (journal.parent(), journal.file_name()) else {
-        return Ok(BTreeMap::new());
-    };
-    let mut logs = BTreeMap::new();
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let suffix = entry.file_name();
-        let suffix = suffix.as_encoded_bytes().strip_prefix(name.as_encoded_bytes());
-        let number = suffix.and_then(|it| it.strip_prefix(b".")).and_then(|it| it.strip_suffix(b".log"));
-        let part = number.and_then(|it| std::str::from_utf8(it).ok()).and_then(|it| it.parse::<u32>().ok());
-        if let Some(part) = part.filter(|&part| log_path(journal, part) == entry.path()) {
-            logs.insert(part, entry.path());
-        }
-    }
-    Ok(logs)
 }
 
 /// A log that nobody writes any more. Whoever has it holds the lock of its part.
@@ -68,10 +43,7 @@ impl Leftover {
     /// [`Fault::Foreign`] when the file is something else.
     pub fn open(journal: &Path, part: u32) -> Result<Option<Self>, Fault> {
         let path = log_path(journal, part);
-        let file = match open_plain(&path, OpenOptions::new().read(true)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
+        let Some(file) = open_existing(&path, OpenOptions::new().read(true))? else { return Ok(None) };
         match record::read(&file)? {
             Found::Log(content) => Ok(Some(Self { part, path, file, content })),
             Found::Nothing => {
@@ -125,14 +97,10 @@ pub fn fold(
             },
         )?;
     let old = inspect(journal)?;
-    let (new, partial) = files::create_partial(journal, is_partial)?;
-    let filled = fill(&new, &partial, old.as_ref(), logs, restoration, abandoned)
-        .and_then(|()| Ok(lock.renew()?))
-        .and_then(|()| Ok(files::replace(&new, journal, &partial)?));
-    if filled.is_err() {
-        remove_own(&new, &partial);
-    }
-    filled?;
+    files::rewrite(journal, is_partial, |new, partial| -> Result<(), Fault> {
+        fill(new, partial, old.as_ref(), logs, restoration, abandoned)?;
+        Ok(lock.renew()?)
+    })?;
     for log in logs {
         remove_own(&log.file, &log.path);
     }

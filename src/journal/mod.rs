@@ -39,14 +39,14 @@ use tokio::sync::oneshot;
 
 use database::{Database, Restoration};
 use fault::Fault;
-use fold::{Leftover, acquire_within, lock_path, log_path, logs_of};
+use fold::{Leftover, acquire_within, lock_path};
 use record::{CallRow, Entry, Event, MAGIC, Record, utc_now};
 pub use status::{PartStatus, status};
 
 use crate::{
     LOGGER,
     error::Error,
-    files::{self, FileLock, LockError, LogWriter, remove_own},
+    files::{self, FileLock, LockError, LogWriter, log_path, logs_of},
     ids::Targets,
     report::Outcome,
 };
@@ -258,13 +258,7 @@ fn open(
     if finished_at.is_some() && past.iter().all(|outcome| is_settled(*outcome)) {
         return Ok(Opened { journal: None, past, finished_at });
     }
-    let mut log = LogWriter::create(&log_path(&path, place.part), MAGIC)?;
-    let begun =
-        append(&mut log, Event::Begun(call)).and_then(|()| log.commit()).and_then(|()| log.sync_folder());
-    if begun.is_err() {
-        remove_own(log.file(), log.path());
-    }
-    begun?;
+    let log = LogWriter::create(&log_path(&path, place.part), MAGIC, &record_of(Event::Begun(call)))?;
     let (queue, commands) = mpsc::channel();
     let fold_abandoned = Arc::new(AtomicBool::new(false));
     let writer = Writer {
@@ -381,8 +375,8 @@ fn past_outcomes(database: &Database, part: u32, targets: &Targets) -> Result<Ve
     Ok(outcomes)
 }
 
-fn append(log: &mut LogWriter, event: Event) -> std::io::Result<()> {
-    log.append(&[&Record { event: Some(event) }.encode_to_vec()])
+fn record_of(event: Event) -> Vec<u8> {
+    Record { event: Some(event) }.encode_to_vec()
 }
 
 /// Writes the log of a call.
@@ -436,7 +430,9 @@ impl Writer {
         for command in commands {
             match command {
                 Command::Record { ids, outcome, error } => self.record(ids, *outcome, error.as_deref())?,
-                Command::End { is_finished: true, .. } => append(&mut self.log, Event::Finished(utc_now()))?,
+                Command::End { is_finished: true, .. } => {
+                    self.log.append(&record_of(Event::Finished(utc_now())))?
+                }
                 _ => {}
             }
         }
@@ -474,7 +470,7 @@ impl Writer {
                     }
                 }
             }
-            append(&mut self.log, Event::Settled(entry))?;
+            self.log.append(&record_of(Event::Settled(entry)))?;
         }
         Ok(())
     }

@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    io::{self, Seek as _},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -243,11 +242,7 @@ pub fn read(file: &File) -> Result<Found, Fault> {
 
 /// Visits what a log says, in its order. Tells whether the file is one, or may be the beginning of one.
 pub fn each(file: &File, mut visit: impl FnMut(Event) -> Result<(), Fault>) -> Result<bool, Fault> {
-    let mut file = file.try_clone()?;
-    file.rewind()?;
-    let Some(mut log) = LogReader::new(file.try_clone()?, MAGIC)? else {
-        return Ok(is_beginning(file)?);
-    };
+    let Some(mut log) = LogReader::new(file, MAGIC)? else { return Ok(false) };
     while let Some(record) = log.next_record()? {
         // A later version may write what this one does not know.
         if let Ok(Record { event: Some(event) }) = Record::decode(record) {
@@ -257,14 +252,6 @@ pub fn each(file: &File, mut visit: impl FnMut(Event) -> Result<(), Fault>) -> R
     Ok(true)
 }
 
-fn is_beginning(mut file: File) -> io::Result<bool> {
-    use std::io::Read as _;
-    file.rewind()?;
-    let mut head = Vec::new();
-    file.take(MAGIC.len() as u64).read_to_end(&mut head)?;
-    Ok(head.len() < MAGIC.len() && MAGIC.starts_with(&head))
-}
-
 /// The time, in ISO 8601, to the second.
 pub fn utc_now() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -272,19 +259,9 @@ pub fn utc_now() -> String {
 }
 
 fn utc(seconds: u64) -> String {
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // The days of the proleptic Gregorian calendar, counted in eras of 400 years that begin in March:
-    // <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute) = (second / 3600, second / 60 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}+00:00", second % 60)
+    let time = prost_types::Timestamp { seconds: seconds as i64, nanos: 0 }.to_string();
+    // Python reads the offset in this form only before 3.11.
+    time.replace('Z', "+00:00")
 }
 
 #[cfg(test)]

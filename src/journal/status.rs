@@ -12,13 +12,13 @@ use serde::Serialize;
 use super::{
     database::{self, Database},
     fault::Fault,
-    fold::{lock_path, logs_of},
+    fold::lock_path,
     record::{self, CallRow, Content, Found, Outcomes},
     refuse,
 };
 use crate::{
     error::Error,
-    files::{self, FileLock, open_plain},
+    files::{self, FileLock, logs_of, open_existing},
     report::Outcome,
 };
 
@@ -72,11 +72,7 @@ fn read(journal: &Path) -> Result<Vec<PartStatus>, Fault> {
     let mut logs = BTreeMap::new();
     // Opened before the journal is: what is folded meanwhile is then in both, and not in neither.
     for (part, log) in logs_of(&path)? {
-        match open_plain(&log, OpenOptions::new().read(true)) {
-            Ok(file) => drop(logs.insert(part, file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error.into()),
-        }
+        logs.extend(open_existing(&log, OpenOptions::new().read(true))?.map(|file| (part, file)));
     }
     let database = database::open(&path)?;
     let mut calls =
