@@ -218,6 +218,10 @@ fn add_entry(database: &Database, part: u32, entry: &Entry, outcomes: &Outcomes)
 }
 
 fn push_json(text: &mut String, id: &str) {
-    // A string always has a JSON form.
-    text.push_str(&serde_json::to_string(id).unwrap_or_default());
+    if id.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        text.extend(["\"", id, "\""]);
+    } else {
+        // A string always has a JSON form.
+        text.push_str(&serde_json::to_string(id).unwrap_or_default());
+    }
 }
