@@ -30,13 +30,13 @@ __all__ = [
     "StoredAnnotation",
     "__version__",
     "annotation_from_json",
-    "complete_backup",
     "delete_annotation",
     "delete_annotation_async",
     "delete_annotations",
     "delete_annotations_async",
     "delete_input_annotations",
     "delete_input_annotations_async",
+    "fold_backup",
     "fold_journal",
     "journal_status",
     "live_tasks",
@@ -552,17 +552,6 @@ def open_backup(path: _Path) -> Backup:
 
     """
 
-def complete_backup(path: _Path) -> None:
-    """Complete the Parquet file of a backup with what calls left in the logs beside it.
-
-    Args:
-        path: Path of the backup. Nothing happens where there are no logs.
-
-    Raises:
-        BackupError: The file cannot be written, or a call is writing it. What was saved stays in the logs.
-
-    """
-
 def journal_status(path: _Path) -> str:
     """Tell how far the calls of a journal are, as a JSON array of an object a part.
 
@@ -583,14 +572,33 @@ def journal_status(path: _Path) -> str:
 
     """
 
-def fold_journal(path: _Path) -> None:
+def fold_backup(path: _Path, *, timeout: float | None = None) -> None:
+    """Fold the logs that calls with ``backup=(path, False)`` left, or that were killed, into the file of their backup.
+
+    Args:
+        path: The backup. Nothing happens where there are no logs.
+        timeout: Seconds after which it is given up; ``None`` for no limit.
+
+    Raises:
+        BackupError: The file cannot be written, a call is writing it, or ``timeout`` is over. What was saved stays in the logs.
+        DeadlineError: The disk does not answer either.
+        KeyboardInterrupt: Ctrl-C. The logs are there then.
+
+    Example:
+        >>> fold_backup("doubtful.parquet")
+
+    """
+
+def fold_journal(path: _Path, *, timeout: float | None = None) -> None:
     """Fold the logs of calls that were made with ``journal=(path, part, run_requested)``, or were killed, into their journal.
 
     Args:
         path: The journal.
+        timeout: Seconds after which it is given up; ``None`` for no limit.
 
     Raises:
-        JournalError: The journal cannot be replaced. The logs are there then, for the next call.
+        JournalError: The journal cannot be replaced, or ``timeout`` is over. The logs are there then, for the next call.
+        DeadlineError: The disk does not answer either.
         KeyboardInterrupt: Ctrl-C. So they are then.
 
     Example:

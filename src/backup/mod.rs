@@ -260,7 +260,7 @@ mod tests {
             let copies = Copies::find(BackupReader::open(&path).unwrap(), "me", "cats", None).unwrap();
             assert_eq!((copies.targets.len(), copies.superseded), (2, 1));
             assert_eq!(read(&path), [calls[0][1].message.clone(), calls[1][0].message.clone()]);
-            fold_backup(&path).unwrap();
+            fold_backup(&path, &AtomicBool::new(false)).unwrap();
         }
     }
 
@@ -339,7 +339,7 @@ mod tests {
         io::Write::write_all(&mut torn, b"a row group that was cut off").unwrap();
         saved.extend(messages(&more));
         assert!(read(&path) == saved);
-        fold_backup(&path).unwrap();
+        fold_backup(&path, &AtomicBool::new(false)).unwrap();
         assert!(read(&path) == saved);
         assert!(files::is_same(&identity, &path).unwrap());
         assert_eq!(names_in(&folder), ["backup.parquet"]);
@@ -352,7 +352,7 @@ mod tests {
         let syncs = [numbered(0, 3)];
         save(&BackupOptions { is_folded_later: true, ..options(&path) }, &syncs);
         fs::write(&path, "somebody else's, and longer than the beginning of a backup ".repeat(20)).unwrap();
-        let error = fold_backup(&path).unwrap_err().to_string();
+        let error = fold_backup(&path, &AtomicBool::new(false)).unwrap_err().to_string();
         assert!(error.contains("something else was put in its place"), "{error}");
         assert!(fs::read_to_string(&path).unwrap().starts_with("somebody else's"));
         assert_eq!(names_in(&folder), ["backup.parquet", "backup.parquet.1.log"]);
@@ -370,7 +370,7 @@ mod tests {
         assert_eq!(read(&path), messages(&syncs));
         // What a killed process left is removed.
         fs::write(&partial, "PAR1 and the beginning of a row group").unwrap();
-        fold_backup(&path).unwrap();
+        fold_backup(&path, &AtomicBool::new(false)).unwrap();
         assert_eq!((read(&path), names_in(&folder)), (messages(&syncs), vec!["backup.parquet".into()]));
     }
 
@@ -386,7 +386,7 @@ mod tests {
         }
         let saved = messages(&calls.concat());
         assert_eq!(read(&path), saved);
-        fold_backup(&path).unwrap();
+        fold_backup(&path, &AtomicBool::new(false)).unwrap();
         assert_eq!(read(&path), saved);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }

@@ -104,13 +104,19 @@ impl Backup {
     }
 }
 
-/// Folds what calls left in the logs of a backup into its Parquet file. Does nothing where there are none. Blocks.
+/// Folds what calls left in the logs of a backup into its Parquet file. Does nothing where there are none. Blocks; gives up
+/// once `is_abandoned` is set.
 ///
 /// # Errors
 /// [`Error::Backup`] when the file cannot be written, or is being written by a call. What was saved stays in the logs.
-pub fn fold_backup(path: &Path) -> Result<(), Error> {
+pub fn fold_backup(path: &Path, is_abandoned: &AtomicBool) -> Result<(), Error> {
+    let is_folded = |target: PathBuf| files::logs_of(&target).map(|logs| logs.is_empty());
+    // Without logs there is nothing that a lock would protect.
+    if files::target(path).and_then(is_folded).unwrap_or(false) {
+        return Ok(());
+    }
     let (target, lock) = acquire(path)?;
-    fold(&target, &lock, &AtomicBool::new(false)).map_err(|why| not_folded(&target, &*why))
+    fold(&target, &lock, is_abandoned).map_err(|why| not_folded(&target, &*why))
 }
 
 fn not_folded(path: &Path, why: &dyn std::fmt::Display) -> Error {

@@ -15,7 +15,7 @@ use pyo3::{exceptions::PyOSError, prelude::*, types::PyCapsule};
 
 use super::{client::absolute, errors, table};
 use crate::{
-    backup::{self, BackupReader, BackupRow},
+    backup::{BackupReader, BackupRow},
     error::Error,
 };
 
@@ -46,19 +46,6 @@ pub fn open_backup(py: Python<'_>, path: PathBuf) -> PyResult<PyBackup> {
     let path = absolute("path", path)?;
     py.detach(|| BackupReader::open(&path)).map_err(|error| errors::without_settings(py, &error))?;
     Ok(PyBackup { path })
-}
-
-/// Complete the Parquet file of a backup with what calls left in the logs beside it.
-///
-/// Args:
-///     path: Path of the backup. Nothing happens where there are no logs.
-///
-/// Raises:
-///     BackupError: The file cannot be written, or a call is writing it. What was saved stays in the logs.
-#[pyfunction]
-pub fn complete_backup(py: Python<'_>, path: PathBuf) -> PyResult<()> {
-    let path = absolute("path", path)?;
-    py.detach(|| backup::fold_backup(&path)).map_err(|error| errors::without_settings(py, &error))
 }
 
 /// A backup that can be read. See `open_backup`.

@@ -26,6 +26,7 @@ mod columns;
 mod emulator;
 mod errors;
 mod exit;
+mod fold;
 mod journal;
 mod logging;
 mod parquet;
@@ -51,7 +52,7 @@ mod _native {
     use super::*;
 
     #[pymodule_export]
-    use super::backup::{PyBackup, complete_backup, open_backup};
+    use super::backup::{PyBackup, open_backup};
     #[pymodule_export]
     use super::bridge::Inbox;
     #[pymodule_export]
@@ -62,7 +63,9 @@ mod _native {
     #[pymodule_export]
     use super::emulator::{Fault, PyEmulator, RecordedRequest, StoredAnnotation, annotation_from_json};
     #[pymodule_export]
-    use super::journal::{fold_journal, journal_status};
+    use super::fold::{fold_backup, fold_journal};
+    #[pymodule_export]
+    use super::journal::journal_status;
     #[pymodule_export]
     use super::parquet::{ParquetRows, parquet_rows};
     #[pymodule_export]

@@ -13,7 +13,7 @@ use super::{
 use crate::{client::Call, process};
 
 /// How often a blocked call looks whether Ctrl-C was pressed.
-const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
+pub const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How a call waits.
 #[derive(Debug, Clone, Copy)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -574,3 +576,44 @@ def test_a_timeout_ends_a_call_whose_disk_does_not_answer(
     assert (done.stdout.strip(), done.returncode) == (result, 0), done.stderr
     gone = {pair: message for pair, message in before.items() if pair not in stored(emulator)}
     assert gone.items() <= dict(copies(path)).items()
+
+
+COMMAND_OF_SEVERAL_CALLS = """
+from clarifai_annotations.__main__ import main
+from clarifai_annotations.cli import run
+run.ROWS_PER_CALL = 1
+main()
+"""
+
+
+def test_a_signal_ends_a_command_whose_backup_cannot_be_completed(stuck: Path, tmp_path: Path) -> None:
+    with Emulator(latency=0.1) as emulator:
+        seed(emulator, pairs := [("p", f"a{number}") for number in range(40)])
+        before = stored(emulator)
+        rows = ["input_id,annotation_id", *(",".join(pair) for pair in pairs)]
+        (tmp_path / "labels.csv").write_text("\n".join(rows))
+        path = tmp_path / "kept.parquet"
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": str(stuck),
+            "STUCK": "fsync",
+            "STUCK_NAME": ".partial",
+            **{f"CLARIFAI_{name}_ID": f"emulator-{name.lower()}" for name in ("USER", "APP")},
+            "CLARIFAI_PAT": "made-up",
+            "CLARIFAI_API_BASE": emulator.base_url,
+        }
+        options = ["delete", "labels.csv", "--yes", "--backup", str(path), "--output", "json"]
+        command = [sys.executable, "-c", COMMAND_OF_SEVERAL_CALLS, *options]
+        with subprocess.Popen(
+            command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            try:
+                while len(stored(emulator)) == len(pairs):
+                    assert process.poll() is None
+                process.send_signal(signal.SIGTERM)
+                output, errors = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        assert (process.returncode, json.loads(output)["deleted"] > 0) == (128 + signal.SIGTERM, True), errors
+        gone = {pair: message for pair, message in before.items() if pair not in stored(emulator)}
+        assert gone.items() <= dict(copies(path)).items()

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import BackupError, Client, DeleteReport, DeletionLimitError
-from .._native import complete_backup
+from .. import Client, DeleteReport, DeletionLimitError
 from .display import Bar, ask, counted, duration, notes, print_counts, print_json, results
 from .endings import RefusedError, ending, exit_code, is_expected, reason
 from .id_files import Row, Rows, id_file
@@ -311,22 +310,12 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
                     return job.client.delete_annotations(input_ids, *annotation_ids, **options)
                 return job.client.delete_input_annotations(input_ids, max_deletions=caps[number], **options)
 
-            with folded(None if journal is None else journal.path):
+            with folded(backup, journal, signals):
                 totals = run(job.rows, call, failures, signals)
-        if totals.stopped_by is not None and backup is not None and backup.path is not None:
-            _complete(backup.path)
     (_print_json if output is Output.JSON else _print_text)(job, totals, failures)
     if totals.stopped_by is not None and not is_expected(totals.stopped_by):
         raise totals.stopped_by
     raise typer.Exit(exit_code(totals.ok and failures.lacks is None, totals.stopped_by))
-
-
-def _complete(backup: Path) -> None:
-    """Complete the file of a backup whose last call was not made. If that fails, everything is in the logs beside it."""
-    try:
-        complete_backup(backup)
-    except BackupError as error:
-        notes.print(f"{error}")
 
 
 def _ask(job: Job) -> int | None:

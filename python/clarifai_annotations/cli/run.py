@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar, cast
 
@@ -23,7 +22,7 @@ from .. import (
     RestoreError,
     RestoreReport,
 )
-from .._native import fold_journal
+from .._native import fold_backup, fold_journal
 from .display import Bar, notes, print_table, results
 from .endings import RefusedError, reason
 from .id_files import Row, Rows
@@ -37,6 +36,9 @@ ROWS_PER_CALL = 262_144
 
 ROWS_PER_READ = 1_024
 """How many IDs are in memory at once while those are written that were in no call."""
+
+GRACE = 2.0
+"""Seconds for which the files of a run are completed once a signal has come."""
 
 SHOWN_FAILURES = 5
 
@@ -266,27 +268,30 @@ def run(
 
 
 @contextmanager
-def folded(journal: Path | None) -> Iterator[None]:
-    """Fold the logs of a run's calls into its journal: those of an earlier run at the start, all at the end.
+def folded(backup: CallFile | None, journal: CallFile | None, signals: StopSignals) -> Iterator[None]:
+    """Fold the logs of a run's calls into its backup and its journal at the end; those of an earlier run at the start.
+
+    Once a signal has come this is given up after a moment: everything that reads a backup or a journal reads the logs too.
 
     Raises:
-        RefusedError: The logs of an earlier run cannot be folded.
+        RefusedError: The logs of an earlier run cannot be folded into the journal.
 
     """
-    if journal is not None:
+    if journal is not None and journal.path is not None:
         try:
-            fold_journal(journal)
+            fold_journal(journal.path)
         except JournalError as error:
             raise RefusedError(f"{error}. Nothing was sent") from None
     try:
         yield
     finally:
-        if journal is not None:
-            try:
-                fold_journal(journal)
-            except (JournalError, KeyboardInterrupt) as error:
-                why = str(error) or f"{journal} was not brought up to date"
-                notes.print(f"{why}. The same command finds what it has to know in the logs beside it")
+        for file, fold in ((backup, fold_backup), (journal, fold_journal)):
+            if file is not None and file.path is not None:
+                try:
+                    fold(file.path, timeout=GRACE if signals.has_come else None)
+                except (ClarifaiError, KeyboardInterrupt) as error:
+                    why = str(error) or f"{file} was not brought up to date"
+                    notes.print(f"{why}. The same command finds what it has to know in the logs beside it")
 
 
 def attempt(

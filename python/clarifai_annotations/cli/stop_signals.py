@@ -53,6 +53,11 @@ class StopSignals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
 
+    @property
+    def has_come(self) -> bool:
+        """Whether one has come."""
+        return self._received is not None
+
     def check(self) -> None:
         """Stop the command if a signal has come.
 
