@@ -6,9 +6,10 @@ import gc
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import is_hypothesis_test
@@ -17,6 +18,9 @@ import random_cases
 from clarifai_annotations import Client
 from official_service import OfficialService, official_service
 from spark_cluster import Cluster, spark_cluster, spark_session, why_not
+
+if TYPE_CHECKING:
+    from child_calls import ChildCalls
 
 KEY = "made-up-key-0123456789"
 """A personal access token that looks like one and is none."""
@@ -123,6 +127,26 @@ def service() -> Iterator[OfficialService]:
     """Clarifai's own stubs as the service, over plain HTTP/2."""
     with official_service() as service:
         yield service
+
+
+@pytest.fixture
+def account(service: OfficialService, monkeypatch: pytest.MonkeyPatch) -> OfficialService:
+    """`service`, with the environment pointing at it."""
+    settings = {"API_BASE": service.base_url, "PAT": KEY, "USER_ID": "me", "APP_ID": "cats"}
+    for name, value in settings.items():
+        monkeypatch.setenv(f"CLARIFAI_{name}", value)
+    return service
+
+
+@pytest.fixture
+def calls() -> Iterator[ChildCalls]:
+    """Calls in child processes."""
+    from child_calls import child_calls  # which needs the key above
+
+    if sys.platform == "win32":
+        pytest.skip("Windows does not fork")
+    with child_calls() as calls:
+        yield calls
 
 
 def client_of(service: OfficialService, **settings: Any) -> Client:

@@ -6,7 +6,6 @@ import functools
 import random
 import re
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import random_cases
-from child_calls import ChildCalls, child_calls
+from child_calls import ChildCalls
 from clarifai_annotations import BackupError, Client, DeletionError, open_backup
 from clarifai_annotations.emulator import Emulator, Fault
 from conftest import KEY, client_of
@@ -427,14 +426,6 @@ def test_a_deletion_under_faults_saves_all_that_it_deletes(
     with emulator.client(request_timeout=0.3) as client:
         getattr(client, method)(*named, backup=path, on_failure="report", **options)
     assert (dict(copies(path)), stored(emulator)) == (before, {})
-
-
-@pytest.fixture
-def calls() -> Iterator[ChildCalls]:
-    if sys.platform == "win32":
-        pytest.skip("Windows does not fork")
-    with child_calls() as calls:
-        yield calls
 
 
 LONG_PAIRS = [(f"p{n}", f"{n}" * 50) for n in range(100)]

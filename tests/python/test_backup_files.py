@@ -9,7 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -41,14 +41,6 @@ def emulator(clarifai_emulator: Emulator) -> Emulator:
 @pytest.fixture
 def client(emulator: Emulator) -> Client:
     return emulator.client(request_timeout=3)
-
-
-@pytest.fixture
-def calls() -> Iterator[ChildCalls]:
-    if sys.platform == "win32":
-        pytest.skip("Windows does not fork")
-    with child_calls() as calls:
-        yield calls
 
 
 @pytest.fixture

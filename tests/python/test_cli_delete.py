@@ -42,15 +42,6 @@ def emulator(clarifai_emulator: Emulator) -> Emulator:
     return clarifai_emulator
 
 
-@pytest.fixture
-def account(service: OfficialService, monkeypatch: pytest.MonkeyPatch) -> OfficialService:
-    """The service made of Clarifai's stubs, with the environment pointing at it."""
-    settings = {"API_BASE": service.base_url, "PAT": KEY, "USER_ID": "me", "APP_ID": "cats"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"CLARIFAI_{name}", value)
-    return service
-
-
 def names(suffix: str) -> list[str]:
     """Files in the current folder."""
     return sorted(path.name for path in Path().iterdir() if path.name.endswith(suffix))

@@ -28,7 +28,6 @@ from clarifai_annotations.cli.run import FailuresFile, Totals
 from clarifai_annotations.cli.run import run as run_calls
 from clarifai_annotations.cli.stop_signals import StopSignals
 from clarifai_annotations.emulator import Emulator, Fault
-from conftest import KEY
 from official_service import OfficialService, deletion_answer
 from test_cli import COMMAND, QUICK, invoke, left, limited, run, write
 
@@ -46,15 +45,6 @@ def emulator(clarifai_emulator: Emulator) -> Emulator:
     for pair in ALL:
         clarifai_emulator.add_annotation(*pair)
     return clarifai_emulator
-
-
-@pytest.fixture
-def account(service: OfficialService, monkeypatch: pytest.MonkeyPatch) -> OfficialService:
-    """The service made of Clarifai's stubs, with the environment pointing at it."""
-    settings = {"API_BASE": service.base_url, "PAT": KEY, "USER_ID": "me", "APP_ID": "cats"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"CLARIFAI_{name}", value)
-    return service
 
 
 def rows_of(path: str | Path) -> list[dict[str, str]]:

@@ -18,7 +18,6 @@ import grpc
 import pytest
 from clarifai_grpc.grpc.api import service_pb2
 
-from conftest import KEY
 from official_service import OfficialService, deletion_answer, status, when_released
 from test_cli import COMMAND, write
 
@@ -54,14 +53,11 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 @pytest.fixture
-def account(service: OfficialService, folder: Path, monkeypatch: pytest.MonkeyPatch) -> OfficialService:
-    """The service made of Clarifai's stubs, with the environment pointing at it."""
+def account(account: OfficialService, folder: Path) -> OfficialService:
+    """The same, with a file of IDs in the current folder."""
     assert Path().samefile(folder)
-    settings = {"API_BASE": service.base_url, "PAT": KEY, "USER_ID": "me", "APP_ID": "cats"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"CLARIFAI_{name}", value)
     write("labels.csv", HEAD, "photo,box-1", "photo,box-2", "photo,box-3")
-    return service
+    return account
 
 
 @contextmanager

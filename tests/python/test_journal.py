@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import random_cases
-from child_calls import ChildCalls, child_calls
+from child_calls import ChildCalls
 from clarifai_annotations import BackupError, Client, DeletionError, JournalError
 from clarifai_annotations._native import fold_journal, journal_status
 from clarifai_annotations.emulator import Emulator, Fault
@@ -522,14 +522,6 @@ def test_a_backup_that_cannot_be_opened_leaves_its_journal_for_another_try(
         client.delete_annotations(*columns(PAIRS), journal=path, backup=path.parent)
     assert client.delete_annotations(*columns(PAIRS), journal=path).deleted == 3
     assert stored(emulator) == {}
-
-
-@pytest.fixture
-def calls() -> Iterator[ChildCalls]:
-    if sys.platform == "win32":
-        pytest.skip("Windows does not fork")
-    with child_calls() as calls:
-        yield calls
 
 
 # Hashes, for a log is compressed.

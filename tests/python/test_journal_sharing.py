@@ -50,14 +50,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal"
 
 
-@pytest.fixture
-def calls() -> Iterator[ChildCalls]:
-    if sys.platform == "win32":
-        pytest.skip("Windows does not fork")
-    with child_calls() as calls:
-        yield calls
-
-
 @contextlib.contextmanager
 def call_under_way(service: OfficialService, path: Path) -> Iterator[tuple[Client, Future[Any]]]:
     """A call with a journal whose request has arrived and is not answered before `service.released` is set."""

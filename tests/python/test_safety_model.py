@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 )
 
 import random_cases
-from child_calls import ChildCalls, child_calls
+from child_calls import ChildCalls
 from clarifai_annotations import (
     BackupError,
     ClarifaiError,
@@ -424,14 +424,6 @@ def is_true(target: Pair | str, outcome: str, before: dict[Pair, bytes], after: 
         assert left == had, f"{target} is {outcome} and lost some"
     elif outcome == "failed" and had:
         assert left, f"{target} is failed and cleared"
-
-
-@pytest.fixture
-def calls() -> Iterator[ChildCalls]:
-    if sys.platform == "win32":
-        pytest.skip("Windows does not fork")
-    with child_calls() as calls:
-        yield calls
 
 
 @pytest.mark.slow
