@@ -48,8 +48,13 @@ class Cluster:
 
     def kill_executor(self, spark: Any, which: int = 0) -> None:
         """End an executor of a session as a lost machine would: one that has a task, and another one if none has."""
-        known = spark.sparkContext._jsc.sc().statusTracker().getExecutorInfos()
-        busy = sorted({it.host() for it in known if it.numRunningTasks()} & {*self.workers})
+        tracker = spark.sparkContext._jsc.sc().statusTracker()
+        # Spark learns of a task that began some time later.
+        until = time.monotonic() + 3
+        busy: list[str] = []
+        while not busy and time.monotonic() < until:
+            known = tracker.getExecutorInfos()
+            busy = sorted({it.host() for it in known if it.numRunningTasks()} & {*self.workers})
         hosts = busy or sorted(self.workers)
         worker = self.workers[hosts[which % len(hosts)]]
         for children in Path(f"/proc/{worker.pid}/task").glob("*/children"):
