@@ -150,22 +150,42 @@ enum Storage {
     },
 }
 
-/// IDs in one string; `ends[i]` is where the i-th ends.
-#[derive(Clone, Default)]
-struct Text {
+/// IDs one after the other in one string: there may be millions. `ends[i]` is where the i-th ends.
+#[derive(Debug, Clone, Default)]
+pub struct Text {
     text: String,
     ends: Vec<usize>,
 }
 
 impl Text {
-    fn push(&mut self, id: &str) {
+    /// Appends an ID.
+    pub fn push(&mut self, id: &str) {
         self.text.push_str(id);
         self.ends.push(self.text.len());
     }
 
-    fn get(&self, index: usize) -> &str {
+    /// The ID that was appended after so many others.
+    ///
+    /// # Panics
+    /// When `index` is not below [`len`](Self::len).
+    pub fn get(&self, index: usize) -> &str {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.text[start..self.ends[index]]
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// All of them, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).map(|index| self.get(index))
     }
 }
 
@@ -238,7 +258,7 @@ impl Column {
     /// How many IDs the column has.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Storage::Text(text) => text.ends.len(),
+            Storage::Text(text) => text.len(),
             Storage::Arrow { len, .. } => *len,
         }
     }
@@ -251,7 +271,7 @@ impl Column {
     /// Visits all IDs in their order.
     fn each(&self, mut visit: impl FnMut(usize, &str)) {
         match &self.0 {
-            Storage::Text(text) => (0..text.ends.len()).for_each(|index| visit(index, text.get(index))),
+            Storage::Text(text) => text.iter().enumerate().for_each(|(index, id)| visit(index, id)),
             Storage::Arrow { chunks, starts, .. } => {
                 for (chunk, start) in chunks.iter().zip(starts) {
                     let Ok(()) = chunk.each(|row, id| {

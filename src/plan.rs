@@ -11,7 +11,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 
 use crate::{
-    ids::{Column, ColumnBuilder, IdError, Targets},
+    ids::{Column, ColumnBuilder, IdError, Targets, Text},
     wire::{Listed, status_text},
 };
 
@@ -128,15 +128,13 @@ pub struct Row<'a> {
 /// What a plan tells of the annotations of a part of a call: far less than the annotations themselves.
 #[derive(Default)]
 pub struct Rows {
-    /// Annotation IDs, one after the other.
-    text: String,
+    annotation_ids: Text,
     rows: Vec<Stored>,
     creators: Vec<Box<str>>,
     numbers: HashMap<Box<str>, u32>,
 }
 
 struct Stored {
-    end: usize,
     created_at: Option<i64>,
     status: Option<i32>,
     /// Its place in `creators`.
@@ -158,10 +156,9 @@ impl Rows {
 
     /// Takes down what a plan tells of an annotation.
     pub fn push(&mut self, listed: &Listed) {
-        self.text.push_str(&listed.annotation.id);
+        self.annotation_ids.push(&listed.annotation.id);
         let creator = listed.creator().map(|creator| self.number(creator));
         self.rows.push(Stored {
-            end: self.text.len(),
             created_at: listed.created_at(),
             status: listed.annotation.status.as_ref().map(|status| status.code),
             creator,
@@ -182,10 +179,9 @@ impl Rows {
 
     /// The row that was pushed after so many others.
     pub fn get(&self, place: usize) -> Row<'_> {
-        let Stored { end, created_at, status, creator, input_level, made_by_model } = self.rows[place];
-        let start = place.checked_sub(1).map_or(0, |before| self.rows[before].end);
+        let Stored { created_at, status, creator, input_level, made_by_model } = self.rows[place];
         Row {
-            annotation_id: &self.text[start..end],
+            annotation_id: self.annotation_ids.get(place),
             creator: creator.map(|number| &*self.creators[number as usize]),
             status,
             created_at,
@@ -220,6 +216,27 @@ impl Plan {
         }
         Ok(Self { table, counts, requested, duplicates, requests, elapsed })
     }
+}
+
+/// The table of a plan, of these columns.
+///
+/// # Errors
+/// [`ArrowError`] when the columns differ in length.
+pub fn table(columns: [ArrayRef; 7]) -> Result<RecordBatch, ArrowError> {
+    // Each name, and whether there may be nulls.
+    const NAMES: [(&str, bool); 7] = [
+        ("action", false),
+        ("input_id", false),
+        ("annotation_id", true),
+        ("creator", true),
+        ("status", true),
+        ("created_at", true),
+        ("made_by_model", true),
+    ];
+    let named = NAMES.into_iter().zip(columns);
+    RecordBatch::try_from_iter_with_nullable(
+        named.map(|((name, is_nullable), column)| (name, column, is_nullable)),
+    )
 }
 
 /// Collects a plan row by row.
@@ -273,14 +290,14 @@ impl PlanBuilder {
     /// # Errors
     /// [`ArrowError`]: never, as the columns have one length.
     pub fn finish(mut self, targets: &Targets, requests: u64, elapsed: Duration) -> Result<Plan, ArrowError> {
-        let table = RecordBatch::try_from_iter_with_nullable([
-            ("action", Arc::new(self.actions.finish()) as ArrayRef, false),
-            ("input_id", Arc::new(self.input_ids.finish()), false),
-            ("annotation_id", Arc::new(self.annotation_ids.finish()), true),
-            ("creator", Arc::new(self.creators.finish()), true),
-            ("status", Arc::new(self.statuses.finish()), true),
-            ("created_at", Arc::new(self.created_at.finish().with_timezone("UTC")), true),
-            ("made_by_model", Arc::new(self.made_by_model.finish()), true),
+        let table = table([
+            Arc::new(self.actions.finish()),
+            Arc::new(self.input_ids.finish()),
+            Arc::new(self.annotation_ids.finish()),
+            Arc::new(self.creators.finish()),
+            Arc::new(self.statuses.finish()),
+            Arc::new(self.created_at.finish().with_timezone("UTC")),
+            Arc::new(self.made_by_model.finish()),
         ])?;
         Ok(Plan {
             table,

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     columns::{ColumnsError, guarded},
     files::{self, FileLock, LockError, beside, open_existing, open_plain},
-    plan::Plan,
+    plan::{self, Plan},
 };
 
 /// The columns of a plan.
@@ -287,14 +287,14 @@ fn read_table(reader: &SerializedFileReader<Bytes>) -> Result<RecordBatch, Colum
         created_at.extend(values::<Int64Type>(group, 5)?);
         values::<BoolType>(group, 6)?.into_iter().for_each(|flag| made_by_model.append_option(flag));
     }
-    let table = RecordBatch::try_from_iter_with_nullable([
-        ("action", Arc::new(actions.finish()) as ArrayRef, false),
-        ("input_id", Arc::new(input_ids.finish()), false),
-        ("annotation_id", Arc::new(annotation_ids.finish()), true),
-        ("creator", Arc::new(creators.finish()), true),
-        ("status", Arc::new(statuses.finish()), true),
-        ("created_at", Arc::new(created_at.finish().with_timezone("UTC")), true),
-        ("made_by_model", Arc::new(made_by_model.finish()), true),
+    let table = plan::table([
+        Arc::new(actions.finish()),
+        Arc::new(input_ids.finish()),
+        Arc::new(annotation_ids.finish()),
+        Arc::new(creators.finish()),
+        Arc::new(statuses.finish()),
+        Arc::new(created_at.finish().with_timezone("UTC")),
+        Arc::new(made_by_model.finish()),
     ]);
     table.map_err(|error| ColumnsError::Invalid(error.to_string()))
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     backup::Backup,
     error::{Error, Kind},
-    ids::{ColumnBuilder, IdError, Targets},
+    ids::{ColumnBuilder, IdError, Targets, Text},
     report::Outcome,
 };
 
@@ -28,26 +28,7 @@ use crate::{
 #[derive(Default)]
 struct Found {
     /// For each input of which anything was listed, the annotations that go: all but the input-level ones.
-    annotations: HashMap<u32, Ids>,
-}
-
-/// IDs, one after the other: there may be millions.
-#[derive(Default)]
-struct Ids {
-    text: String,
-    ends: Vec<usize>,
-}
-
-impl Ids {
-    fn push(&mut self, id: &str) {
-        self.text.push_str(id);
-        self.ends.push(self.text.len());
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &str> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, &end)| &self.text[start..end])
-    }
+    annotations: HashMap<u32, Text>,
 }
 
 /// Lists a batch of inputs, saves what is on them, and deletes that.
@@ -74,7 +55,7 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
     let (mut inputs, mut all, mut count) = (Vec::new(), Found::default(), 0);
     while let Some(parts) = surveys.next().await {
         for (ids, found) in parts {
-            count += found.annotations.values().map(|ids| ids.ends.len()).sum::<usize>();
+            count += found.annotations.values().map(Text::len).sum::<usize>();
             if count > most {
                 return Err(over_the_limit(
                     &format!("more than {most} annotations are on these inputs"),
@@ -151,8 +132,7 @@ async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Opti
     let (known, missing): (Vec<u32>, Vec<u32>) = inputs.iter().partition(|id| is_known(id));
     // Every input has at least an annotation of its own level.
     run.call.settle(&missing, Outcome::Absent, None);
-    let (bare, busy): (Vec<u32>, Vec<u32>) =
-        known.iter().partition(|id| found.annotations[id].ends.is_empty());
+    let (bare, busy): (Vec<u32>, Vec<u32>) = known.iter().partition(|id| found.annotations[id].is_empty());
     run.call.settle(&bare, Outcome::Deleted, None);
     if busy.is_empty() {
         return;

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     LOGGER,
     error::Error,
+    ids::Text,
     wire::{Listed, api::ListAnnotationsRequest},
 };
 
@@ -229,20 +230,20 @@ impl<'a> Pages<'a> {
     }
 }
 
-/// Annotations that were listed, each once: their IDs one after the other in one text, for there may be millions.
+/// Annotations that were listed, each once.
 #[derive(Default)]
 struct Seen {
-    text: String,
     inputs: HashMap<String, u32>,
-    /// For each the number of its input, and where its ID ends in `text`.
-    annotations: Vec<(u32, usize)>,
+    /// For each annotation its ID, and the number of its input.
+    ids: Text,
+    inputs_of: Vec<u32>,
     places: HashTable<u32>,
     hasher: DefaultHashBuilder,
 }
 
 impl Seen {
     fn len(&self) -> usize {
-        self.annotations.len()
+        self.ids.len()
     }
 
     /// False when it was seen before.
@@ -255,19 +256,15 @@ impl Seen {
                 input
             }
         };
-        let Self { text, annotations, places, hasher, .. } = self;
-        let get = |place: u32| {
-            let start = place.checked_sub(1).map_or(0, |before| annotations[before as usize].1);
-            let (input, end) = annotations[place as usize];
-            (input, &text[start..end])
-        };
+        let Self { ids, inputs_of, places, hasher, .. } = self;
+        let get = |place: u32| (inputs_of[place as usize], ids.get(place as usize));
         let hash = hasher.hash_one((input, id));
         let entry =
             places.entry(hash, |&place| get(place) == (input, id), |&place| hasher.hash_one(get(place)));
         let Entry::Vacant(vacant) = entry else { return false };
-        vacant.insert(annotations.len() as u32);
-        text.push_str(id);
-        annotations.push((input, text.len()));
+        vacant.insert(ids.len() as u32);
+        ids.push(id);
+        inputs_of.push(input);
         true
     }
 }
