@@ -251,10 +251,9 @@ impl Call {
     }
 
     /// These will be sent. When this succeeds the journal, if there is one, says so whatever happens next.
-    pub(super) async fn about_to_send(&self, ids: &[u32]) -> Result<(), Stopped> {
+    pub(super) async fn announce(&self, ids: &[u32]) -> Result<(), Stopped> {
         let Some(journal) = self.journal() else { return Ok(()) };
-        journal.record(ids, Outcome::Unknown, None);
-        self.unless_stopped(journal.flush()).await?.map_err(|error| {
+        self.unless_stopped(journal.announce(ids)).await?.map_err(|error| {
             self.stop(Arc::new(error));
             Stopped
         })
@@ -367,6 +366,7 @@ impl Call {
     pub(super) async fn end_journal(&self) {
         let Some(journal) = self.journal() else { return };
         let end = async {
+            journal.withdraw_unless(|id| self.ledger().outcome(id) == Outcome::Unknown);
             if let Err(error) = journal.flush().await {
                 self.stop(Arc::new(error));
             }

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     LOGGER,
     backup::Backup,
+    config::Limits,
     error::{Error, Kind},
     report::{Ledger, Outcome, Report},
     wire::{
@@ -32,6 +33,14 @@ use crate::{
         api::{DeleteAnnotationRequest, PostAnnotationsRequest},
     },
 };
+
+/// How many batches are announced to the journal ahead of their turn: as many as leave while a disk writes. They share a
+/// sync, and are looked up by the next run where this one is killed.
+fn announced_ahead(limits: &Limits) -> usize {
+    const MOST: usize = 32;
+    const SECONDS_OF_A_SYNC: f64 = 0.1;
+    limits.requests_per_second.map_or(MOST, |rate| ((rate * SECONDS_OF_A_SYNC) as usize).clamp(1, MOST))
+}
 
 /// Deletes what a call names.
 pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
@@ -85,10 +94,17 @@ pub(super) struct Batch {
 
 /// The batches of a call leave one by one, each in its turn, until the call is stopped.
 pub(super) fn departures(client: &Client, call: &Call) -> impl Stream<Item = (Batch, Turn)> {
-    stream::unfold(batches(call, client.settings.limits.batch_size), |mut batches| async {
-        let batch = batches.next()?;
+    in_turn(client, call, stream::iter(batches(call, client.settings.limits.batch_size)))
+}
+
+fn in_turn(
+    client: &Client,
+    call: &Call,
+    batches: impl Stream<Item = Batch>,
+) -> impl Stream<Item = (Batch, Turn)> {
+    batches.scan((), move |(), batch| async move {
         let turn = call.unless_stopped(client.quota().turn()).await.ok()?;
-        Some(((batch, turn), batches))
+        Some((batch, turn))
     })
 }
 
@@ -174,25 +190,37 @@ impl Run<'_> {
 
     /// Settles every batch; up to `max_in_flight` of them side by side, and none waits for another's fate.
     pub async fn all(&self) {
-        let departures = departures(self.client, self.call);
-        let at_once = self.client.settings.limits.max_in_flight;
-        departures.for_each_concurrent(at_once, |(batch, turn)| self.settle(batch, turn)).await;
+        let limits = &self.client.settings.limits;
+        let batches = stream::iter(batches(self.call, limits.batch_size));
+        // A stopped call has no more turns, so what stopped it is not told here.
+        let announced = batches.map(|batch| async {
+            if !self.looks_first(&batch) {
+                let _ = self.call.announce(&batch.ids).await;
+            }
+            batch
+        });
+        let departures = in_turn(self.client, self.call, announced.buffered(announced_ahead(limits)));
+        departures.for_each_concurrent(limits.max_in_flight, |(batch, turn)| self.settle(batch, turn)).await;
+    }
+
+    /// Whether a batch is listed before anything of it is sent.
+    fn looks_first(&self, batch: &Batch) -> bool {
+        self.backup.is_some() || (batch.in_doubt && self.call.targets().are_pairs())
     }
 
     /// Brings every ID of a batch to its outcome.
     async fn settle(&self, batch: Batch, turn: Turn) {
-        let looks_first = self.backup.is_some() || batch.in_doubt;
-        match self.call.targets().are_pairs() {
-            true if looks_first => {
-                let there = self.look_and_save(batch, turn).await;
-                if !there.is_empty()
-                    && let Ok(turn) = self.turn().await
-                {
-                    self.carry_out(there, turn).await;
-                }
-            }
-            false if self.backup.is_some() => inputs::delete(self, batch, turn).await,
-            _ => self.carry_out(batch.ids, turn).await,
+        if !self.looks_first(&batch) {
+            return self.carry_out(batch.ids, turn).await;
+        }
+        if !self.call.targets().are_pairs() {
+            return inputs::delete(self, batch, turn).await;
+        }
+        let there = self.look_and_save(batch, turn).await;
+        if !there.is_empty()
+            && let Ok(turn) = self.turn().await
+        {
+            self.carry_out(there, turn).await;
         }
     }
 
@@ -279,7 +307,7 @@ impl Run<'_> {
     /// Sends one request, again as long as it is turned away, and settles its IDs when it succeeds.
     pub async fn send(&self, ids: &[u32], turn: Turn) -> Result<(), Setback> {
         let attempt = |turn| async move {
-            self.call.about_to_send(ids).await?;
+            self.call.announce(ids).await?;
             let doubtful = self.doubtful(ids);
             let ids = self.call.sends(ids);
             if ids.is_empty() {

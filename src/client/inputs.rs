@@ -145,7 +145,7 @@ async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Opti
             return run.call.settle(&busy, Outcome::Unsent, Some(&Arc::new(error)));
         }
     };
-    if run.call.about_to_send(&busy).await.is_err() {
+    if run.call.announce(&busy).await.is_err() {
         return;
     }
     run.ledger().settle(&busy, Outcome::Unknown, None);

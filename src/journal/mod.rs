@@ -23,9 +23,10 @@ mod record;
 mod status;
 
 use std::{
+    mem,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc,
     },
@@ -99,6 +100,8 @@ pub struct Opened {
 /// A journal that is being written, on a thread of its own.
 pub struct Journal {
     queue: mpsc::Sender<Command>,
+    /// Of which IDs it says last that they will be sent.
+    announced: Mutex<Vec<bool>>,
     abandoned: Arc<AtomicBool>,
 }
 
@@ -108,6 +111,7 @@ enum Command {
         outcome: Outcome,
         error: Option<Arc<Error>>,
     },
+    Withdraw(Vec<u32>),
     Flush(oneshot::Sender<Result<(), Error>>),
     /// Ends the thread once what came before is written and the log is folded.
     End {
@@ -131,8 +135,44 @@ impl Journal {
         open(place, heading, targets, abandoned).map_err(|fault| refuse_call(&place.path, fault))
     }
 
+    /// Says of some IDs that they will be sent: from then on they are `unknown`. It is on the disk when this is done.
+    ///
+    /// # Errors
+    /// [`Error::Journal`] when the file cannot be written.
+    pub async fn announce(&self, ids: &[u32]) -> Result<(), Error> {
+        let new: Vec<_> = {
+            let mut announced = self.lock_announced();
+            ids.iter().copied().filter(|&id| !mem::replace(&mut announced[id as usize], true)).collect()
+        };
+        if new.is_empty() {
+            return Ok(());
+        }
+        let _ = self.queue.send(Command::Record { ids: new, outcome: Outcome::Unknown, error: None });
+        self.flush().await
+    }
+
+    /// Says of those that were announced and were not sent that they are what they were before.
+    pub fn withdraw_unless(&self, was_sent: impl Fn(u32) -> bool) {
+        let announced = self.lock_announced();
+        let ids: Vec<_> = (0..)
+            .zip(&*announced)
+            .filter_map(|(id, is_announced)| (*is_announced && !was_sent(id)).then_some(id))
+            .collect();
+        if !ids.is_empty() {
+            let _ = self.queue.send(Command::Withdraw(ids));
+        }
+    }
+
+    fn lock_announced(&self) -> MutexGuard<'_, Vec<bool>> {
+        self.announced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes what became of some IDs. It is on the disk after the next [`flush`](Self::flush).
     pub fn record(&self, ids: &[u32], outcome: Outcome, error: Option<&Arc<Error>>) {
+        if outcome != Outcome::Unknown {
+            let mut announced = self.lock_announced();
+            ids.iter().for_each(|&id| announced[id as usize] = false);
+        }
         // When its thread has ended, the next flush says so.
         let _ = self.queue.send(Command::Record { ids: ids.to_vec(), outcome, error: error.cloned() });
     }
@@ -271,7 +311,9 @@ fn open(
         abandoned: Arc::clone(&fold_abandoned),
     };
     thread::Builder::new().name("clarifai-journal".into()).spawn(move || writer.run(&commands))?;
-    Ok(Opened { journal: Some(Journal { queue, abandoned: fold_abandoned }), past, finished_at: None })
+    let announced = Mutex::new(vec![false; targets.len()]);
+    let journal = Journal { queue, announced, abandoned: fold_abandoned };
+    Ok(Opened { journal: Some(journal), past, finished_at: None })
 }
 
 /// Whether an ID is not sent again.
@@ -418,7 +460,7 @@ impl Writer {
             }
             for command in gathered {
                 match command {
-                    Command::Record { .. } => {}
+                    Command::Record { .. } | Command::Withdraw(_) => {}
                     // Whoever does not wait any more has given up.
                     Command::Flush(written) => drop(written.send(failed.clone().map_or(Ok(()), Err))),
                     Command::End { ended, .. } => end = Some(ended),
@@ -438,6 +480,10 @@ impl Writer {
         for command in commands {
             match command {
                 Command::Record { ids, outcome, error } => self.record(ids, *outcome, error.as_deref())?,
+                Command::Withdraw(ids) => {
+                    let entry = Entry { runs: self.runs_of(ids), ..Entry::default() };
+                    self.log.append(&record_of(Event::Withdrawn(entry)))?;
+                }
                 Command::End { is_finished: true, .. } => {
                     self.log.append(&record_of(Event::Finished(utc_now())))?
                 }
@@ -460,18 +506,11 @@ impl Writer {
             entry.code =
                 error.and_then(|error| if let Error::Api(it) = error { Some(it.code) } else { None });
             entry.message = error.map(ToString::to_string);
-            let targets = Arc::clone(&self.targets);
-            for target in ids.iter().map(|&id| targets.get(id as usize)) {
-                let position = target.position as u32;
-                match entry.runs.as_mut_slice() {
-                    [.., first, length] if *first + *length == position => *length += 1,
-                    _ => entry.runs.extend([position, 1]),
-                }
-            }
+            entry.runs = self.runs_of(ids);
             if !self.is_named[ids[0] as usize] {
                 for &id in ids {
                     self.is_named[id as usize] = true;
-                    let target = targets.get(id as usize);
+                    let target = self.targets.get(id as usize);
                     for id in [Some(target.input_id), target.annotation_id].into_iter().flatten() {
                         entry.text.push_str(id);
                         entry.lengths.push(id.len() as u32);
@@ -481,6 +520,18 @@ impl Writer {
             self.log.append(&record_of(Event::Settled(entry)))?;
         }
         Ok(())
+    }
+
+    /// The positions of some IDs in the caller's columns: the first of each run and its length.
+    fn runs_of(&self, ids: &[u32]) -> Vec<u32> {
+        let mut runs = Vec::new();
+        for position in ids.iter().map(|&id| self.targets.get(id as usize).position as u32) {
+            match runs.as_mut_slice() {
+                [.., first, length] if *first + *length == position => *length += 1,
+                _ => runs.extend([position, 1]),
+            }
+        }
+        runs
     }
 
     /// Folds the log. When that fails the call has its outcomes all the same.
@@ -582,6 +633,23 @@ mod tests {
             (position, input_id.to_owned(), annotation_id.to_owned(), outcome.to_owned())
         });
         assert_eq!(rows(&place.path, 7), expected);
+    }
+
+    #[tokio::test]
+    async fn what_was_announced_and_not_sent_is_what_it_was_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(folder.path().join("journal"), 0);
+        let targets = targets(&[("p", "a"), ("p", "b"), ("p", "c")]);
+        let journal = opened(&place, &targets).unwrap().journal.unwrap();
+        journal.record(&[0], Outcome::Failed, None);
+        journal.end(false).await;
+        let journal = opened(&place, &targets).unwrap().journal.unwrap();
+        journal.announce(&[0, 1, 2]).await.unwrap();
+        journal.withdraw_unless(|id| id == 2);
+        journal.end(false).await;
+        let expected = [("a", "failed"), ("c", "unknown")];
+        let found = rows(&place.path, 0);
+        assert_eq!(found.iter().map(|row| (&*row.2, &*row.3)).collect::<Vec<_>>(), expected);
     }
 
     #[tokio::test]

@@ -17,7 +17,7 @@ pub const MAGIC: &[u8; 8] = b"CLAAlog2";
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Record {
     /// What happened.
-    #[prost(oneof = "Event", tags = "1, 2, 3")]
+    #[prost(oneof = "Event", tags = "1, 2, 3, 4")]
     pub event: Option<Event>,
 }
 
@@ -33,6 +33,9 @@ pub enum Event {
     /// The call came to its end at this time, and no ID is unsent or unknown.
     #[prost(string, tag = "3")]
     Finished(String),
+    /// Some IDs of which it said that they will be sent were not: they are what they were before this run.
+    #[prost(message, tag = "4")]
+    Withdrawn(Entry),
 }
 
 /// A call, as the table `calls` has it.
@@ -174,6 +177,15 @@ impl Outcomes {
         counts
     }
 
+    /// What the log said of these does not hold.
+    fn forget(&mut self, entry: &Entry) {
+        for position in entry.positions() {
+            if let Some(number) = self.outcomes.get_mut(position as usize) {
+                *number = 0;
+            }
+        }
+    }
+
     fn add(&mut self, entry: &Entry) {
         let number = entry.outcome() as u8 + 1;
         let reason = if entry.code.is_some() || entry.message.is_some() {
@@ -228,6 +240,7 @@ pub fn read(file: &File) -> Result<Found, Fault> {
         match (event, &mut content) {
             (Event::Begun(call), None) => content = Some(Content { call, outcomes: Outcomes::default() }),
             (Event::Settled(entry), Some(content)) => content.outcomes.add(&entry),
+            (Event::Withdrawn(entry), Some(content)) => content.outcomes.forget(&entry),
             (Event::Finished(at), Some(content)) => content.call.finished_at = Some(at),
             _ => {}
         }

@@ -201,6 +201,16 @@ def test_what_was_not_sent_is_sent(emulator: Emulator, path: Path) -> None:
     assert sent(emulator, "DeleteAnnotations") == PAIRS[1:]
 
 
+def test_what_was_announced_and_not_sent_is_not_looked_up(emulator: Emulator, path: Path) -> None:
+    # All three are in the journal before the first is sent, for they share a sync.
+    emulator.inject(Fault.none(), Fault.status(11009))
+    with emulator.client(batch_size=1, max_in_flight=1) as client:
+        client.delete_annotations(*columns(PAIRS), journal=path, on_failure="report")
+        assert [outcome for *_, outcome in outcomes(path)] == ["deleted", "failed"]
+        client.delete_annotations(*columns(PAIRS), journal=path)
+    assert sent(emulator, "ListAnnotations") == []
+
+
 @pytest.mark.parametrize("backup", [False, True])
 def test_pairs_that_were_under_way_are_looked_up_first(
     backup: bool, emulator: Emulator, client: Client, path: Path

@@ -310,7 +310,7 @@ def test_what_a_killed_call_sent_is_in_its_status(calls: ChildCalls, emulator: E
         emulator,
         "delete_annotations",
         *columns(PAIRS),
-        settings={"batch_size": 1, "max_in_flight": 1},
+        settings={"batch_size": 1, "max_in_flight": 1, "requests_per_second": 10},
         journal=path,
     )
     assert calls.kill_when(lambda: len(emulator.requests) > 1) is None
@@ -441,7 +441,7 @@ def test_a_log_that_lost_its_name_stops_the_run(emulator: Emulator, path: Path) 
             path.with_name("journal.0.log").unlink(missing_ok=True)
 
     with (
-        emulator.client(batch_size=1, max_in_flight=1) as client,
+        emulator.client(batch_size=1, max_in_flight=1, requests_per_second=10) as client,
         pytest.raises(
             JournalError, match=r"was moved or removed while it was written.*was not sent"
         ) as raised,
