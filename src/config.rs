@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     fmt, fs, io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -33,6 +34,15 @@ pub const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 pub const DEFAULT_MAX_IN_FLIGHT: usize = 32;
 /// How often a request is tried in all, unless told otherwise.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 10;
+
+/// How long a call that is ended early waits for responses in flight, unless told otherwise.
+pub const DEFAULT_CANCEL_GRACE: Duration = Duration::from_secs(2);
+/// The longest time that a setting may be: beyond it, clocks overflow.
+const MAX_SECONDS: f64 = 86_400.0 * 365.0;
+/// The most requests that may be in flight at once. HTTP/2 servers allow 100 to 1,000 on one connection.
+const MAX_IN_FLIGHT: usize = 10_000;
+/// The slowest and the fastest rate limit, in requests per second.
+const RATE_LIMITS: RangeInclusive<f64> = 0.001..=100_000.0;
 
 /// Where personal access tokens are made, and given their scopes: as in the README of
 /// <https://github.com/Clarifai/clarifai-pyspark>, and "Security settings" on
@@ -200,6 +210,8 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How often a request is tried in all.
     pub max_attempts: u32,
+    /// How long a call that is cancelled, interrupted or out of time waits for responses in flight.
+    pub cancel_grace: Duration,
 }
 
 impl Default for Limits {
@@ -210,6 +222,7 @@ impl Default for Limits {
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             max_attempts: DEFAULT_MAX_ATTEMPTS,
+            cancel_grace: DEFAULT_CANCEL_GRACE,
         }
     }
 }
@@ -218,17 +231,18 @@ impl Limits {
     fn check(&self) -> Result<(), ConfigurationError> {
         let refuse = |text: String| Err(ConfigurationError(text));
         if let Some(rate) = self.requests_per_second
-            && !(rate.is_finite() && rate > 0.0)
+            && !RATE_LIMITS.contains(&rate)
         {
+            let (slowest, fastest) = (RATE_LIMITS.start(), RATE_LIMITS.end());
             return refuse(format!(
-                "requests_per_second is {rate}: give a number above 0, or None for no limit"
+                "requests_per_second is {rate}: give a number from {slowest} to {fastest}, or None for no limit"
             ));
         }
         if !(1..=wire::MAX_BATCH).contains(&self.batch_size) {
             return refuse(format!("batch_size is {}: give 1 to {}", self.batch_size, wire::MAX_BATCH));
         }
-        if self.max_in_flight == 0 {
-            return refuse("max_in_flight is 0: give 1 or more".into());
+        if !(1..=MAX_IN_FLIGHT).contains(&self.max_in_flight) {
+            return refuse(format!("max_in_flight is {}: give 1 to {MAX_IN_FLIGHT}", self.max_in_flight));
         }
         if self.max_attempts == 0 {
             return refuse("max_attempts is 0: give 1 or more, 1 for no second try".into());
@@ -375,12 +389,28 @@ fn check_id(
 /// A length of time that a caller gave in seconds.
 ///
 /// # Errors
-/// [`ConfigurationError`] when it is not a number above 0.
+/// [`ConfigurationError`] when it is not a number above 0, or longer than a year.
 pub fn seconds(name: &str, seconds: f64) -> Result<Duration, ConfigurationError> {
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(ConfigurationError(format!("{name} is {seconds}: give a number of seconds above 0"))),
+    match seconds_or_zero(name, seconds) {
+        Ok(duration) if duration.is_zero() => {
+            Err(ConfigurationError(format!("{name} is {seconds}: give a number of seconds above 0")))
+        }
+        other => other,
     }
+}
+
+/// Like [`seconds`], where 0 is allowed.
+///
+/// # Errors
+/// [`ConfigurationError`] when it is not a number from 0, or longer than a year.
+pub fn seconds_or_zero(name: &str, seconds: f64) -> Result<Duration, ConfigurationError> {
+    if seconds.is_finite() && seconds > MAX_SECONDS {
+        return Err(ConfigurationError(format!(
+            "{name} is {seconds}: give at most {MAX_SECONDS} seconds, which is a year"
+        )));
+    }
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| ConfigurationError(format!("{name} is {seconds}: give a number of seconds above 0")))
 }
 
 /// Where a setting may come from when it is not an argument.

@@ -65,6 +65,21 @@ impl<T> PerProcess<T> {
     }
 }
 
+impl<T> PerProcess<T> {
+    /// The value of this process, if it has one.
+    pub fn get(&self) -> Option<&T> {
+        let generation = generation();
+        let mut place = self;
+        loop {
+            let node = place.0.get()?;
+            match &node.value {
+                Some(value) if node.generation == generation => return Some(value),
+                _ => place = &node.child,
+            }
+        }
+    }
+}
+
 impl<T> Default for PerProcess<T> {
     fn default() -> Self {
         Self::new()

@@ -7,30 +7,19 @@ Look first, keep a copy, and take it back: `plan_deletion`, ``backup=``, `restor
 >>> client.delete_annotations(["photo-1", "photo-2"], ["box-1", "box-7"])  # doctest: +SKIP
 DeleteReport(requested=2, deleted=2, …)
 
-Each function has a twin ``…_async`` with the same parameters that returns an awaitable, and a method of
+Each function has a twin ``…_async`` with the same parameters that is a coroutine function, and a method of
 the same name on `Client`. `clarifai_annotations.emulator` is the service to test against.
 """
 
 from . import _interpreter as _interpreter
-from ._native import (
-    Backup,
-    Client,
-    DeleteReport,
-    DeletionPlan,
-    Failure,
-    Failures,
-    PlannedAnnotation,
-    PlannedAnnotations,
-    Progress,
-    RestoreReport,
-    __version__,
+from ._client import Client
+from ._functions import (
     delete_annotation,
     delete_annotation_async,
     delete_annotations,
     delete_annotations_async,
     delete_input_annotations,
     delete_input_annotations_async,
-    open_backup,
     plan_deletion,
     plan_deletion_async,
     plan_input_deletion,
@@ -38,6 +27,19 @@ from ._native import (
     restore_annotations,
     restore_annotations_async,
 )
+from ._native import (
+    Backup,
+    DeleteReport,
+    Failure,
+    Failures,
+    PlannedAnnotation,
+    PlannedAnnotations,
+    Progress,
+    RestoreReport,
+    __version__,
+    open_backup,
+)
+from ._plan import DeletionPlan
 from .errors import (
     ApiError,
     AuthenticationError,

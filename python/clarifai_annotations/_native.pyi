@@ -1,26 +1,33 @@
 """The native half of clarifai_annotations: the reference of what it offers."""
 
-from asyncio import Future
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
-from os import PathLike
-from pathlib import Path
+from pathlib import Path as _PathOfFile
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeAlias, final, overload, type_check_only
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final, overload, type_check_only
 
 from typing_extensions import Self
+
+from ._types import IdColumn, OnFailure, Path, ProgressCallback
+
+_Result = TypeVar("_Result", covariant=True)
+
+@type_check_only
+class CallFuture(Protocol[_Result]):
+    """A call under way. Only a coroutine of the running event loop may await it."""
+
+    def __await__(self) -> Generator[Any, None, _Result]: ...
 
 __all__ = [
     "FILE_DESCRIPTOR_SET",
     "Backup",
-    "Client",
     "DeleteReport",
-    "DeletionPlan",
     "Emulator",
     "Failure",
     "Failures",
     "Fault",
-    "Inbox",
+    "NativeClient",
+    "NativePlan",
     "ParquetRows",
     "PlannedAnnotation",
     "PlannedAnnotations",
@@ -36,6 +43,8 @@ __all__ = [
     "delete_annotations_async",
     "delete_input_annotations",
     "delete_input_annotations_async",
+    "execute_plan",
+    "execute_plan_async",
     "fold_backup",
     "fold_journal",
     "journal_status",
@@ -48,6 +57,7 @@ __all__ = [
     "plan_input_deletion_async",
     "restore_annotations",
     "restore_annotations_async",
+    "shared_client",
 ]
 
 __version__: str
@@ -56,450 +66,203 @@ FILE_DESCRIPTOR_SET: bytes
 def live_tasks() -> int:
     """How many tasks the runtime of this process has: for tests that look for leaked ones."""
 
-@type_check_only
-class _ArrowStream(Protocol):
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
-
-@type_check_only
-class _ArrowArray(Protocol):
-    def __arrow_c_array__(self, requested_schema: object | None = None) -> tuple[object, object]: ...
-
-# A column of IDs: a list, tuple or any iterable of str, a numpy array, a pandas Series or Index, or anything
-# that exports an Arrow string column. A bare str is one too for a type checker; it is refused at run time.
-_IdColumn: TypeAlias = Iterable[str] | _ArrowStream | _ArrowArray
-# True shows a bar; a callable is told how far the call is.
-_Progress: TypeAlias = bool | Callable[[Progress], object]
-_Path: TypeAlias = str | PathLike[str]
-_OnFailure: TypeAlias = Literal["raise", "report"]
 _Outcome: TypeAlias = Literal["absent", "present", "failed", "unknown", "unsent"]
 
+@final
+class NativeClient:
+    """What is behind a `clarifai_annotations.Client`."""
+
+    def __new__(
+        cls,
+        user_id: str | None,
+        app_id: str | None,
+        pat: str | None,
+        session_token: str | None,
+        base_url: str | None,
+        root_certificates_path: Path | None,
+        requests_per_second: float | None,
+        batch_size: int,
+        max_in_flight: int,
+        request_timeout: float,
+        max_attempts: int,
+        cancel_grace: float,
+    ) -> Self: ...
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def app_id(self) -> str: ...
+    @property
+    def base_url(self) -> str: ...
+    def for_app(self, app_id: str, user_id: str | None) -> NativeClient: ...
+    def close(self) -> None: ...
+    def picklable_settings(self) -> dict[str, Any]: ...
+    def described_settings(self) -> str: ...
+
+def shared_client() -> NativeClient:
+    """Give the client of the functions where none is given: it is made from the environment."""
+
 def delete_annotation(
+    client: NativeClient,
     input_id: str,
     annotation_id: str,
-    *,
-    missing_ok: bool = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> None:
-    """Delete one annotation.
-
-    One that comes alone is sent at once. Those that come meanwhile, from other threads or tasks,
-    share the next requests; each gets its own outcome.
-
-    Args:
-        input_id: ID of the input that the annotation is on.
-        annotation_id: ID of the annotation.
-        missing_ok: Whether an annotation that is not there is as good as a deleted one,
-            as in `pathlib.Path.unlink`.
-        timeout: Seconds for the whole call, attempts and waits included; ``None`` for no limit. When
-            they are over nothing more is sent, and an answer on its way is awaited for two seconds more.
-        client: The client to use; ``None`` for the one that the functions share, which is made
-            from the environment.
-
-    Raises:
-        IdError: An ID is empty, blank or missing. Nothing was sent.
-        IdTypeError: An ID is not a string. Nothing was sent.
-        ConfigurationError: A setting is missing. Nothing was sent.
-        NotFoundError: The annotation is not there (unless ``missing_ok``), or its app is not.
-        AuthenticationError: The service does not accept the credential.
-        PermissionDeniedError: The credential may not delete here.
-        ThrottledError: Too many requests, at every attempt.
-        ApiError: The service refused for another reason.
-        TransportError: The service was not reached, or the connection broke.
-        DeadlineError: No answer in time.
-
-    Example:
-        >>> delete_annotation("photo-1", "box-7", missing_ok=True)
-
-    """
-
+    missing_ok: bool,
+    timeout: float | None,
+) -> None: ...
 def delete_annotation_async(
+    client: NativeClient,
     input_id: str,
     annotation_id: str,
-    *,
-    missing_ok: bool = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> Future[None]:
-    """Delete one annotation; the awaitable twin of `delete_annotation`.
-
-    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
-    `asyncio.CancelledError` comes when an answer on its way is in, two seconds later at most.
-    Those that are awaited together share requests, as far as they are for one app.
-
-    Example:
-        >>> await delete_annotation_async("photo-1", "box-7")
-
-    """
-
+    missing_ok: bool,
+    timeout: float | None,
+) -> CallFuture[None]: ...
 def delete_annotations(
-    input_ids: _IdColumn,
-    annotation_ids: _IdColumn,
-    *,
-    missing_ok: bool = False,
-    on_failure: _OnFailure = "raise",
-    progress: _Progress = False,
-    timeout: float | None = None,
-    backup: _Path | None = None,
-    journal: _Path | tuple[_Path, int] | None = None,
-    max_deletions: int | None = None,
-    client: Client | None = None,
-) -> DeleteReport:
-    """Delete many annotations, each named by its input's ID and its own at the same position.
-
-    The whole call is checked before anything is sent. A repeated pair is sent once. Batches of up
-    to 128 go out at the pace of the quota, and one bad batch never stops the others.
-
-    Args:
-        input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
-            pandas Series or Index, or anything that exports an Arrow string column.
-        annotation_ids: IDs of the annotations, as many, in the same order.
-        missing_ok: Whether annotations that are not there are no failures.
-        on_failure: ``"raise"`` raises when not everything was deleted, after everything was
-            attempted; ``"report"`` returns the report.
-        progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
-            times a second, in the calling thread or the event loop; the last has ``finished`` set.
-            An exception that it raises stops the run and is raised.
-        timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
-            sent, and answers on their way are awaited for two seconds more.
-        backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
-            deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
-            backup that is there is added to. `restore_annotations` posts it back.
-        journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
-            with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
-            is not sent again; what was under way is looked up first. ``(path, part)`` for one of several
-            calls that share a file, from 0; they may run at once.
-        max_deletions: The most annotations that the call may delete: one that names more is refused
-            before anything is sent.
-        client: The client to use; ``None`` for the one that the functions share.
-
-    Returns:
-        What became of every pair. Empty columns send nothing and give an empty report.
-
-    Raises:
-        IdError: The columns differ in length, or an ID is empty, blank or missing; ``.index`` is
-            the position. Nothing was sent.
-        IdTypeError: Something is not a string, or not a column. Nothing was sent.
-        ConfigurationError: A setting is missing. Nothing was sent.
-        DeletionLimitError: More would be deleted than ``max_deletions``. Nothing was deleted.
-        BackupError: The backup cannot be written. What is not in it was not deleted; ``.report``, if
-            the run had begun.
-        JournalError: The journal cannot be written, or is of another call. ``.report``, if the run had begun.
-        DeletionError: Not everything was deleted; ``.report`` says what became of every pair.
-        AuthenticationError: The credential was refused, and the run stopped; ``.report``.
-        PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
-        NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
-        TransportError: The service cannot be reached, and the run stopped; ``.report``.
-        DeadlineError: ``timeout`` is over; ``.report``.
-        KeyboardInterrupt: Ctrl-C. Nothing more was sent, answers on their way were awaited for two
-            seconds, and the counts are in the log; ``.report``.
-
-    Example:
-        >>> report = delete_annotations(["photo-1", "photo-2"], ["box-7", "box-9"])
-        >>> report.deleted
-        2
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    annotation_ids: IdColumn,
+    missing_ok: bool,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+    backup: Path | tuple[Path, bool] | None,
+    journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
+    max_deletions: int | None,
+) -> DeleteReport: ...
 def delete_annotations_async(
-    input_ids: _IdColumn,
-    annotation_ids: _IdColumn,
-    *,
-    missing_ok: bool = False,
-    on_failure: _OnFailure = "raise",
-    progress: _Progress = False,
-    timeout: float | None = None,
-    backup: _Path | None = None,
-    journal: _Path | tuple[_Path, int] | None = None,
-    max_deletions: int | None = None,
-    client: Client | None = None,
-) -> Future[DeleteReport]:
-    """Delete many annotations in pairs; the awaitable twin of `delete_annotations`.
-
-    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
-    `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most,
-    and the counts go to the log.
-
-    Example:
-        >>> report = await delete_annotations_async(["photo-1"], ["box-7"])
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    annotation_ids: IdColumn,
+    missing_ok: bool,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+    backup: Path | tuple[Path, bool] | None,
+    journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
+    max_deletions: int | None,
+) -> CallFuture[DeleteReport]: ...
 def delete_input_annotations(
-    input_ids: _IdColumn,
-    *,
-    on_failure: _OnFailure = "raise",
-    progress: _Progress = False,
-    timeout: float | None = None,
-    backup: _Path | None = None,
-    journal: _Path | tuple[_Path, int] | None = None,
-    max_deletions: int | None = None,
-    client: Client | None = None,
-) -> DeleteReport:
-    """Delete every annotation of some inputs, save their input-level ones.
-
-    An input-level annotation goes only with its input. The report counts inputs. With a backup or a
-    cap, what is on the inputs is listed and then deleted pair by pair.
-
-    Args:
-        input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
-            pandas Series or Index, or anything that exports an Arrow string column.
-        on_failure: ``"raise"`` raises when not everything was deleted, after everything was
-            attempted; ``"report"`` returns the report.
-        progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
-            times a second, in the calling thread or the event loop; the last has ``finished`` set.
-            An exception that it raises stops the run and is raised.
-        timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
-            sent, and answers on their way are awaited for two seconds more.
-        backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
-            deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
-            backup that is there is added to. `restore_annotations` posts it back.
-        journal: Path of a SQLite file that has each ID with its outcome when the call ends: the same call
-            with the same journal goes on where it stopped, whatever ended it. What is deleted or absent
-            is not sent again; what was under way is sent once more. ``(path, part)`` for one of several
-            calls that share a file, from 0; they may run at once.
-        max_deletions: The most annotations that may go. All are listed before the first is deleted,
-            and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.
-        client: The client to use; ``None`` for the one that the functions share.
-
-    Returns:
-        What became of every input. An empty column sends nothing and gives an empty report.
-
-    Raises:
-        IdError: An ID is empty, blank or missing; ``.index`` is the position. Nothing was sent.
-        IdTypeError: Something is not a string, or not a column. Nothing was sent.
-        ConfigurationError: A setting is missing. Nothing was sent.
-        DeletionLimitError: More would be deleted than ``max_deletions``. Nothing was deleted.
-        BackupError: The backup cannot be written. What is not in it was not deleted; ``.report``, if
-            the run had begun.
-        JournalError: The journal cannot be written, or is of another call. ``.report``, if the run had begun.
-        DeletionError: Not everything was deleted; ``.report`` says what became of every input.
-        AuthenticationError: The credential was refused, and the run stopped; ``.report``.
-        PermissionDeniedError: A scope is missing, and the run stopped; ``.report``.
-        NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
-        TransportError: The service cannot be reached, and the run stopped; ``.report``.
-        DeadlineError: ``timeout`` is over; ``.report``.
-        KeyboardInterrupt: Ctrl-C. Nothing more was sent, answers on their way were awaited for two
-            seconds, and the counts are in the log; ``.report``.
-
-    Example:
-        >>> report = delete_input_annotations(["photo-1", "photo-2"])
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+    backup: Path | tuple[Path, bool] | None,
+    journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
+    max_deletions: int | None,
+) -> DeleteReport: ...
 def delete_input_annotations_async(
-    input_ids: _IdColumn,
-    *,
-    on_failure: _OnFailure = "raise",
-    progress: _Progress = False,
-    timeout: float | None = None,
-    backup: _Path | None = None,
-    journal: _Path | tuple[_Path, int] | None = None,
-    max_deletions: int | None = None,
-    client: Client | None = None,
-) -> Future[DeleteReport]:
-    """Delete every annotation of some inputs; the awaitable twin of `delete_input_annotations`.
-
-    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
-    `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most,
-    and the counts go to the log.
-
-    Example:
-        >>> report = await delete_input_annotations_async(["photo-1"])
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+    backup: Path | tuple[Path, bool] | None,
+    journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
+    max_deletions: int | None,
+) -> CallFuture[DeleteReport]: ...
 def plan_deletion(
-    input_ids: _IdColumn,
-    annotation_ids: _IdColumn,
-    *,
-    progress: _Progress = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> DeletionPlan:
-    """Look up what a deletion of these pairs would do. Nothing is deleted.
-
-    It takes one list request for 128 pairs, at the pace of the quota. An input-level annotation, which goes
-    only with its input, is listed as spared: `DeletionPlan.execute` does not send it, where
-    `delete_annotations` leaves it to the service to refuse.
-
-    Args:
-        input_ids: IDs of the inputs, as in `delete_annotations`.
-        annotation_ids: IDs of the annotations, as many, in the same order.
-        progress: ``True`` for a bar, or a callable that takes a `Progress`.
-        timeout: Seconds for the whole call; ``None`` for no limit.
-        client: The client to use; ``None`` for the one that the functions share.
-
-    Returns:
-        What would go, what is not there, and what would be spared because it is input-level. Its
-        `DeletionPlan.execute` deletes exactly that.
-
-    Raises:
-        IdError: The columns differ in length, or an ID is empty, blank or missing. Nothing was sent.
-        IdTypeError: Something is not a string, or not a column. Nothing was sent.
-        ConfigurationError: A setting is missing. Nothing was sent.
-        AuthenticationError: The service does not accept the credential.
-        PermissionDeniedError: The credential may not list here.
-        NotFoundError: The user or the app is not there.
-        ThrottledError: Too many requests, at every attempt.
-        ApiError: The service refused for another reason.
-        TransportError: The service was not reached, or the connection broke.
-        DeadlineError: ``timeout`` is over.
-
-    Example:
-        >>> plan = plan_deletion(["photo-1", "photo-2"], ["box-7", "box-9"])
-        >>> report = plan.execute(backup="doubtful.parquet")
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    annotation_ids: IdColumn,
+    progress: ProgressCallback,
+    timeout: float | None,
+) -> NativePlan: ...
 def plan_deletion_async(
-    input_ids: _IdColumn,
-    annotation_ids: _IdColumn,
-    *,
-    progress: _Progress = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> Future[DeletionPlan]:
-    """Look up what a deletion of these pairs would do; the awaitable twin of `plan_deletion`.
-
-    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs.
-
-    Example:
-        >>> plan = await plan_deletion_async(["photo-1"], ["box-7"])
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    annotation_ids: IdColumn,
+    progress: ProgressCallback,
+    timeout: float | None,
+) -> CallFuture[NativePlan]: ...
 def plan_input_deletion(
-    input_ids: _IdColumn,
-    *,
-    max_deletions: int | None = None,
-    progress: _Progress = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> DeletionPlan:
-    """Look up what a deletion of all annotations of these inputs would do. Nothing is deleted.
-
-    It takes one list request for 128 inputs and 1,000 annotations, at the pace of the quota.
-
-    Args:
-        input_ids: IDs of the inputs, as in `delete_input_annotations`.
-        max_deletions: The most annotations that may go: the plan stops when it has found more.
-            ``None`` for no limit.
-        progress: ``True`` for a bar, or a callable that takes a `Progress`.
-        timeout: Seconds for the whole call; ``None`` for no limit.
-        client: The client to use; ``None`` for the one that the functions share.
-
-    Returns:
-        What would go, which inputs have nothing, and which annotations would be spared because they
-        are input-level. Its `DeletionPlan.execute` deletes exactly that, pair by pair: annotations
-        that came after the plan are spared.
-
-    Raises:
-        IdError: An ID is empty, blank or missing. Nothing was sent.
-        IdTypeError: Something is not a string, or not a column. Nothing was sent.
-        ConfigurationError: A setting is missing. Nothing was sent.
-        DeletionLimitError: More than ``max_deletions`` would go.
-        AuthenticationError: The service does not accept the credential.
-        PermissionDeniedError: The credential may not list here.
-        NotFoundError: The user or the app is not there.
-        ThrottledError: Too many requests, at every attempt.
-        ApiError: The service refused for another reason.
-        TransportError: The service was not reached, or the connection broke.
-        DeadlineError: ``timeout`` is over.
-
-    Example:
-        >>> plan = plan_input_deletion(["photo-1", "photo-2"], max_deletions=1000)
-        >>> plan.deletions
-        12
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    max_deletions: int | None,
+    progress: ProgressCallback,
+    timeout: float | None,
+) -> NativePlan: ...
 def plan_input_deletion_async(
-    input_ids: _IdColumn,
-    *,
-    max_deletions: int | None = None,
-    progress: _Progress = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> Future[DeletionPlan]:
-    """Look up what a deletion by inputs would do; the awaitable twin of `plan_input_deletion`.
-
-    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs.
-
-    Example:
-        >>> plan = await plan_input_deletion_async(["photo-1"])
-
-    """
-
+    client: NativeClient,
+    input_ids: IdColumn,
+    max_deletions: int | None,
+    progress: ProgressCallback,
+    timeout: float | None,
+) -> CallFuture[NativePlan]: ...
+def execute_plan(
+    client: NativeClient,
+    plan: NativePlan,
+    missing_ok: bool,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+    backup: Path | tuple[Path, bool] | None,
+    journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
+    max_deletions: int | None,
+) -> DeleteReport: ...
+def execute_plan_async(
+    client: NativeClient,
+    plan: NativePlan,
+    missing_ok: bool,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+    backup: Path | tuple[Path, bool] | None,
+    journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
+    max_deletions: int | None,
+) -> CallFuture[DeleteReport]: ...
 def restore_annotations(
-    backup: _Path,
-    *,
-    input_ids: _IdColumn | None = None,
-    on_failure: _OnFailure = "raise",
-    progress: _Progress = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> RestoreReport:
-    """Post the annotations of a backup back, byte for byte as they were saved.
-
-    Save for what the service sets itself: ``created_at`` and ``modified_at``. What is there already is
-    left alone; of an annotation that was saved more than once, the latest copy counts. A backup that
-    was cut off by a crash is read up to its last sync.
-
-    Args:
-        backup: Path of the file that ``backup=`` of a deletion wrote. Other programs may have rewritten
-            it, as long as it is Parquet and keeps the columns.
-        input_ids: Only annotations of these inputs: a column as in `delete_annotations`; ``None`` for all.
-        on_failure: ``"raise"`` raises when not everything is there again, after everything was
-            attempted; ``"report"`` returns the report.
-        progress: ``True`` for a bar, or a callable that takes a `Progress`.
-        timeout: Seconds for the whole call; ``None`` for no limit.
-        client: The client to use; ``None`` for the one that the functions share. Only annotations of
-            its user and app are restored.
-
-    Returns:
-        What became of every annotation.
-
-    Raises:
-        BackupError: The file cannot be read, is no backup, holds annotations of other apps only, or a row and its
-            annotation disagree. Nothing was sent.
-        IdError: An ID in ``input_ids`` is empty, blank or missing. Nothing was sent.
-        ConfigurationError: A setting is missing. Nothing was sent.
-        RestoreError: Not everything is there again; ``.report`` says what became of every annotation.
-        AuthenticationError: The credential was refused, and the run stopped; ``.report``.
-        NotFoundError: The user or the app is not there, and the run stopped; ``.report``.
-        TransportError: The service cannot be reached, and the run stopped; ``.report``.
-        DeadlineError: ``timeout`` is over; ``.report``.
-
-    Example:
-        >>> restore_annotations("doubtful.parquet", input_ids=["photo-1"])
-
-    """
-
+    client: NativeClient,
+    backup: Path,
+    input_ids: IdColumn | None,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+) -> RestoreReport: ...
 def restore_annotations_async(
-    backup: _Path,
-    *,
-    input_ids: _IdColumn | None = None,
-    on_failure: _OnFailure = "raise",
-    progress: _Progress = False,
-    timeout: float | None = None,
-    client: Client | None = None,
-) -> Future[RestoreReport]:
-    """Post the annotations of a backup back; the awaitable twin of `restore_annotations`.
+    client: NativeClient,
+    backup: Path,
+    input_ids: IdColumn | None,
+    on_failure: OnFailure,
+    progress: ProgressCallback,
+    timeout: float | None,
+) -> CallFuture[RestoreReport]: ...
 
-    Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-    come from the ``await``. Call it where an event loop runs. Cancelling it sends nothing more;
-    `asyncio.CancelledError` comes when the answers on their way are in, two seconds later at most.
+@final
+class NativePlan:
+    """What is behind a `clarifai_annotations.DeletionPlan`."""
 
-    Example:
-        >>> report = await restore_annotations_async("doubtful.parquet")
-
-    """
+    @property
+    def user_id(self) -> str: ...
+    @property
+    def app_id(self) -> str: ...
+    @property
+    def base_url(self) -> str: ...
+    @property
+    def requested(self) -> int: ...
+    @property
+    def deletions(self) -> int: ...
+    @property
+    def absent(self) -> int: ...
+    @property
+    def spared(self) -> int: ...
+    @property
+    def respelled(self) -> int: ...
+    @property
+    def duplicates(self) -> int: ...
+    @property
+    def requests(self) -> int: ...
+    @property
+    def elapsed(self) -> float: ...
+    @property
+    def annotations(self) -> PlannedAnnotations: ...
+    def save(self, path: Path) -> None: ...
+    @staticmethod
+    def load(path: Path) -> NativePlan: ...
+    def to_bytes(self) -> bytes: ...
+    @staticmethod
+    def from_bytes(saved: bytes) -> NativePlan: ...
+    def check_client(self, client: NativeClient) -> None: ...
+    def _repr_html_(self) -> str: ...
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 @final
 class Backup:
@@ -509,7 +272,7 @@ class Backup:
     """
 
     @property
-    def path(self) -> Path:
+    def path(self) -> _PathOfFile:
         """Path of the Parquet file."""
 
     def count_by_app(self) -> dict[tuple[str, str], int]:
@@ -530,7 +293,7 @@ class Backup:
         ``input_level``, and ``annotation``, a serialized ``clarifai.api.Annotation``.
         """
 
-def open_backup(path: _Path) -> Backup:
+def open_backup(path: Path) -> Backup:
     """Open a backup to read it.
 
     A backup is a Parquet file, and any program that reads Parquet reads it. While a call with this backup
@@ -552,7 +315,7 @@ def open_backup(path: _Path) -> Backup:
 
     """
 
-def journal_status(path: _Path) -> str:
+def journal_status(path: Path) -> str:
     """Tell how far the calls of a journal are, as a JSON array of an object a part.
 
     It can be called at any time: while the calls run, after they were killed, and from any process.
@@ -572,7 +335,7 @@ def journal_status(path: _Path) -> str:
 
     """
 
-def fold_backup(path: _Path, *, timeout: float | None = None) -> None:
+def fold_backup(path: Path, *, timeout: float | None = None) -> None:
     """Fold the logs that calls with ``backup=(path, False)`` left, or that were killed, into the file of their backup.
 
     Args:
@@ -589,7 +352,7 @@ def fold_backup(path: _Path, *, timeout: float | None = None) -> None:
 
     """
 
-def fold_journal(path: _Path, *, timeout: float | None = None) -> None:
+def fold_journal(path: Path, *, timeout: float | None = None) -> None:
     """Fold the logs of calls that were made with ``journal=(path, part, run_requested)``, or were killed, into their journal.
 
     Args:
@@ -616,7 +379,7 @@ class ParquetRows:
     def column_names(self) -> list[str]:
         """All columns of the file, also those that are not read."""
 
-def parquet_rows(path: _Path, columns: list[str]) -> ParquetRows:
+def parquet_rows(path: Path, columns: list[str]) -> ParquetRows:
     """Read columns of strings of a Parquet file, row by row.
 
     Args:
@@ -636,221 +399,6 @@ def parquet_rows(path: _Path, columns: list[str]) -> ParquetRows:
         ...     print(input_id, annotation_id)
 
     """
-
-@final
-class Client:
-    """A client of one Clarifai app: one connection and one pace, shared by threads and event loops.
-
-    Each setting is the argument, else the environment variable, else the current context of
-    ``~/.config/clarifai/config`` (written by ``clarifai login``), else the default. The connection
-    is made at the first call, over HTTPS through the HTTP proxy that ``HTTPS_PROXY`` names, unless
-    ``NO_PROXY`` has the host. A client is a context manager, sync or async, that closes it.
-
-    Args:
-        user_id: Owner of the app (``CLARIFAI_USER_ID``).
-        app_id: The app whose annotations are deleted (``CLARIFAI_APP_ID``).
-        pat: Personal access token (``CLARIFAI_PAT``).
-        session_token: Session token, instead of ``pat`` (``CLARIFAI_SESSION_TOKEN``).
-        base_url: ``https://host[:port]`` or ``http://host[:port]`` (``CLARIFAI_API_BASE``; or
-            ``CLARIFAI_GRPC_BASE``, a host that speaks TLS). Default ``https://api.clarifai.com``.
-            A host without a scheme is refused unless it is Clarifai's.
-        root_certificates_path: PEM file of the authorities to trust instead of the system's
-            (``CLARIFAI_ROOT_CERTIFICATES_PATH``).
-        requests_per_second: Requests that may leave in any second; ``None`` lifts the pace.
-            Clarifai allows a user 15 by default.
-        batch_size: IDs in one request, 1 to 128.
-        max_in_flight: Requests under way at once.
-        request_timeout: Seconds for one request.
-        max_attempts: How often a request is tried in all.
-
-    Raises:
-        ConfigurationError: A setting is missing or not valid.
-
-    Example:
-        >>> with Client(user_id="me", app_id="cats") as client:  # the key is in CLARIFAI_PAT
-        ...     client.delete_annotation("photo-1", "box-7")
-
-    """
-
-    def __new__(
-        cls,
-        *,
-        user_id: str | None = None,
-        app_id: str | None = None,
-        pat: str | None = None,
-        session_token: str | None = None,
-        base_url: str | None = None,
-        root_certificates_path: str | PathLike[str] | None = None,
-        requests_per_second: float | None = 15.0,
-        batch_size: int = 128,
-        max_in_flight: int = 32,
-        request_timeout: float = 30.0,
-        max_attempts: int = 10,
-    ) -> Self: ...
-    @property
-    def user_id(self) -> str:
-        """Owner of the app."""
-
-    @property
-    def app_id(self) -> str:
-        """The app whose annotations are deleted."""
-
-    @property
-    def base_url(self) -> str:
-        """Where the service is."""
-
-    def for_app(self, app_id: str, *, user_id: str | None = None) -> Client:
-        """Make a client of another app that shares this one's connection and pace.
-
-        Args:
-            app_id: The other app.
-            user_id: Its owner; ``None`` for the same user.
-
-        Raises:
-            ConfigurationError: An ID is empty.
-
-        """
-
-    def delete_annotation(
-        self, input_id: str, annotation_id: str, *, missing_ok: bool = False, timeout: float | None = None
-    ) -> None:
-        """Delete one annotation, as the function `delete_annotation` does."""
-
-    def delete_annotation_async(
-        self, input_id: str, annotation_id: str, *, missing_ok: bool = False, timeout: float | None = None
-    ) -> Future[None]:
-        """Delete one annotation, as the function `delete_annotation_async` does."""
-
-    def delete_annotations(
-        self,
-        input_ids: _IdColumn,
-        annotation_ids: _IdColumn,
-        *,
-        missing_ok: bool = False,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-        backup: _Path | None = None,
-        journal: _Path | tuple[_Path, int] | None = None,
-        max_deletions: int | None = None,
-    ) -> DeleteReport:
-        """Delete many annotations in pairs, as the function `delete_annotations` does."""
-
-    def delete_annotations_async(
-        self,
-        input_ids: _IdColumn,
-        annotation_ids: _IdColumn,
-        *,
-        missing_ok: bool = False,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-        backup: _Path | None = None,
-        journal: _Path | tuple[_Path, int] | None = None,
-        max_deletions: int | None = None,
-    ) -> Future[DeleteReport]:
-        """Delete many annotations in pairs, as the function `delete_annotations_async` does."""
-
-    def delete_input_annotations(
-        self,
-        input_ids: _IdColumn,
-        *,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-        backup: _Path | None = None,
-        journal: _Path | tuple[_Path, int] | None = None,
-        max_deletions: int | None = None,
-    ) -> DeleteReport:
-        """Delete every annotation of some inputs, as the function `delete_input_annotations` does."""
-
-    def delete_input_annotations_async(
-        self,
-        input_ids: _IdColumn,
-        *,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-        backup: _Path | None = None,
-        journal: _Path | tuple[_Path, int] | None = None,
-        max_deletions: int | None = None,
-    ) -> Future[DeleteReport]:
-        """Delete every annotation of some inputs, as `delete_input_annotations_async` does."""
-
-    def plan_deletion(
-        self,
-        input_ids: _IdColumn,
-        annotation_ids: _IdColumn,
-        *,
-        progress: _Progress = False,
-        timeout: float | None = None,
-    ) -> DeletionPlan:
-        """Look up what a deletion of these pairs would do, as the function `plan_deletion` does."""
-
-    def plan_deletion_async(
-        self,
-        input_ids: _IdColumn,
-        annotation_ids: _IdColumn,
-        *,
-        progress: _Progress = False,
-        timeout: float | None = None,
-    ) -> Future[DeletionPlan]:
-        """Look up what a deletion of these pairs would do, as the function `plan_deletion_async` does."""
-
-    def plan_input_deletion(
-        self,
-        input_ids: _IdColumn,
-        *,
-        max_deletions: int | None = None,
-        progress: _Progress = False,
-        timeout: float | None = None,
-    ) -> DeletionPlan:
-        """Look up what a deletion by inputs would do, as the function `plan_input_deletion` does."""
-
-    def plan_input_deletion_async(
-        self,
-        input_ids: _IdColumn,
-        *,
-        max_deletions: int | None = None,
-        progress: _Progress = False,
-        timeout: float | None = None,
-    ) -> Future[DeletionPlan]:
-        """Look up what a deletion by inputs would do, as the function `plan_input_deletion_async` does."""
-
-    def restore_annotations(
-        self,
-        backup: _Path,
-        *,
-        input_ids: _IdColumn | None = None,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-    ) -> RestoreReport:
-        """Post the annotations of a backup back, as the function `restore_annotations` does."""
-
-    def restore_annotations_async(
-        self,
-        backup: _Path,
-        *,
-        input_ids: _IdColumn | None = None,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-    ) -> Future[RestoreReport]:
-        """Post the annotations of a backup back, as the function `restore_annotations_async` does."""
-
-    def close(self) -> None:
-        """Close the connection, also for the clients made by `for_app`. Later calls fail."""
-
-    def __reduce__(self) -> tuple[Any, tuple[()]]: ...
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None: ...
-    def __aenter__(self) -> Awaitable[Self]: ...
-    def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> Awaitable[None]: ...
 
 @final
 class DeleteReport:
@@ -994,148 +542,6 @@ class RestoreReport:
     def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
 
 @final
-class DeletionPlan:
-    """What a deletion would do, as lists told it. Nothing is deleted until `execute`.
-
-    In a notebook it is a table. It exports all its rows as an Arrow stream: ``polars.DataFrame(plan)``,
-    ``pyarrow.table(plan)``. It can be saved to a file, and pickled: never with a credential. One that was unpickled is
-    executed by the client that the functions share.
-    """
-
-    @property
-    def user_id(self) -> str:
-        """Owner of the app."""
-
-    @property
-    def app_id(self) -> str:
-        """The app whose annotations these are."""
-
-    @property
-    def base_url(self) -> str:
-        """Where the service is."""
-
-    @property
-    def requested(self) -> int:
-        """Different IDs that the call named: pairs, or inputs."""
-
-    @property
-    def deletions(self) -> int:
-        """Annotations that would go."""
-
-    @property
-    def absent(self) -> int:
-        """IDs of which nothing is there: pairs, or inputs."""
-
-    @property
-    def spared(self) -> int:
-        """Annotations that are there and would stay, because they are input-level."""
-
-    @property
-    def respelled(self) -> int:
-        """IDs that the service lists in another spelling alone: pairs, or inputs. They would stay."""
-
-    @property
-    def duplicates(self) -> int:
-        """Mentions that repeat an earlier one."""
-
-    @property
-    def requests(self) -> int:
-        """List requests that it took."""
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds that it took."""
-
-    @property
-    def annotations(self) -> PlannedAnnotations:
-        """Every annotation that was found, and every ID of which nothing was, in the call's order."""
-
-    def execute(
-        self,
-        *,
-        missing_ok: bool = False,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-        backup: _Path | None = None,
-        journal: _Path | tuple[_Path, int] | None = None,
-        max_deletions: int | None = None,
-    ) -> DeleteReport:
-        """Delete what the plan lists for deletion, pair by pair, and nothing else.
-
-        Parameters, result and errors are those of `delete_annotations`; the client is that of the plan, for one that was
-        loaded without a client the one that the functions share.
-
-        Raises:
-            ConfigurationError: The client is of another app or service than the plan. Nothing was sent.
-
-        """
-
-    def execute_async(
-        self,
-        *,
-        missing_ok: bool = False,
-        on_failure: _OnFailure = "raise",
-        progress: _Progress = False,
-        timeout: float | None = None,
-        backup: _Path | None = None,
-        journal: _Path | tuple[_Path, int] | None = None,
-        max_deletions: int | None = None,
-    ) -> Future[DeleteReport]:
-        """Delete what the plan lists for deletion; the awaitable twin of `execute`."""
-
-    def save(self, path: _Path) -> None:
-        """Save the plan to a Parquet file, to look at it, keep it, or execute it from another process.
-
-        The file has the rows of the table, and no credential. Only its owner may read it. A plan that is there is
-        replaced; a file that is something else is not.
-
-        Args:
-            path: Where to save it.
-
-        Raises:
-            PlanError: The file is something else, or cannot be written. It is as it was.
-
-        Example:
-            >>> plan_deletion(["photo-1"], ["box-7"]).save("doubtful.plan.parquet")
-
-        """
-
-    @staticmethod
-    def load(path: _Path, *, client: Client | None = None) -> DeletionPlan:
-        """Load a plan that `save` wrote.
-
-        A plan that was executed in part goes on with the same ``journal``: it names the same annotations in the same order.
-
-        Args:
-            path: The file.
-            client: The client that will execute it; ``None`` for the one that the functions share.
-
-        Returns:
-            The plan as it was. Nothing is looked up again.
-
-        Raises:
-            PlanError: The file cannot be read, is no plan, or is damaged.
-            ConfigurationError: ``client`` is of another app or service than the plan.
-
-        Example:
-            >>> plan = DeletionPlan.load("doubtful.plan.parquet")
-            >>> report = plan.execute(journal="doubtful.journal")
-
-        """
-
-    def __reduce__(self) -> tuple[Any, tuple[bytes]]: ...
-    @classmethod
-    def _load(cls, saved: bytes) -> DeletionPlan: ...
-    def _repr_html_(self) -> str: ...
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Export all rows as an Arrow stream.
-
-        Its columns: ``action``, ``input_id``, ``annotation_id``, ``creator``, ``status``, ``created_at``,
-        ``made_by_model``.
-        """
-
-@final
 class PlannedAnnotations:
     """A sequence of the rows of a plan, in the call's order."""
 
@@ -1255,14 +661,6 @@ class Progress:
         """Whether the call has ended: then this is the last."""
 
 @final
-class Inbox:
-    """What has arrived for an event loop, from any thread. It must not hold the loop, which holds it."""
-
-    def __new__(cls) -> Self: ...
-    def deliver(self) -> None:
-        """Hand over all that has arrived; for the event loop to call."""
-
-@final
 class Failures:
     """A sequence of every ID that is not deleted, in the call's order."""
 
@@ -1309,7 +707,6 @@ class Failure:
     def request_id(self) -> str:
         """What identifies the request to Clarifai's support; empty where the service gave none."""
 
-@final
 class Emulator:
     """An annotation service on the loopback interface of this machine, on threads of this process.
 
@@ -1377,7 +774,7 @@ class Emulator:
         """Where it listens, for example ``http://127.0.0.1:43121``; ``https://`` with ``tls``."""
 
     @property
-    def root_certificates_path(self) -> Path | None:
+    def root_certificates_path(self) -> _PathOfFile | None:
         """The file of its certificate authority, with ``tls``. It goes with the emulator."""
 
     def add_input(
@@ -1483,17 +880,7 @@ class Emulator:
 
         """
 
-    def client(self, **settings: Any) -> Client:
-        """Make a client of this emulator, at the pace of its quota.
-
-        Args:
-            settings: Those of `Client`, to differ from what fits.
-
-        Raises:
-            ConfigurationError: A setting is not valid.
-
-        """
-
+    def _client_settings(self) -> dict[str, Any]: ...
     def stop(self) -> None:
         """Stop serving and close every connection. What was stored stays to be looked at."""
 

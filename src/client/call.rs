@@ -16,15 +16,12 @@ use tokio::{
 };
 
 use crate::{
+    config::DEFAULT_CANCEL_GRACE,
     error::Error,
     ids::Targets,
     journal::{self, Journal, Opened},
     report::{Ledger, Outcome, Report, Requests},
 };
-
-/// When a call is ended early, answers that are on their way are awaited for so long: their outcomes are true
-/// then, instead of unknown.
-pub const GRACE: Duration = Duration::from_secs(2);
 
 /// What one call names, how long it may take, and what became of it so far. Shared by the call itself and by
 /// whoever watches or ends it.
@@ -41,6 +38,7 @@ pub const GRACE: Duration = Duration::from_secs(2);
 pub struct Call {
     targets: OnceLock<Arc<Targets>>,
     timeout: Option<Duration>,
+    cancel_grace: Duration,
     precautions: Precautions,
     started: Instant,
     ledger: Mutex<Ledger>,
@@ -71,7 +69,7 @@ enum State {
     Going,
     /// Nothing more is sent; the answers that are on their way are awaited as long as any.
     Stopped,
-    /// Nothing more is sent, and the caller will not wait longer than [`GRACE`].
+    /// Nothing more is sent, and the caller will not wait longer than its grace.
     Ended,
     /// It was carried by another call, which has its answer.
     Done,
@@ -116,6 +114,7 @@ impl Call {
         Self {
             targets: OnceLock::new(),
             timeout,
+            cancel_grace: DEFAULT_CANCEL_GRACE,
             precautions: Precautions::default(),
             started: Instant::now(),
             ledger: Mutex::new(Ledger::new(0)),
@@ -140,6 +139,16 @@ impl Call {
     /// The call with these precautions.
     pub fn with(self, precautions: Precautions) -> Self {
         Self { precautions, ..self }
+    }
+
+    /// The call with another time to wait for responses in flight when it is ended early, instead of 2 s.
+    pub fn with_cancel_grace(self, cancel_grace: Duration) -> Self {
+        Self { cancel_grace, ..self }
+    }
+
+    /// How long it waits for responses in flight when it is ended early: their outcomes are known then.
+    pub(super) fn cancel_grace(&self) -> Duration {
+        self.cancel_grace
     }
 
     /// A part of `whole`, with targets of its own. What stops one of the two stops the other.
@@ -205,8 +214,8 @@ impl Call {
         }
     }
 
-    /// Ends the call from outside: nothing more is sent, and answers that are on their way are awaited for at
-    /// most two seconds. `how` names it, for example `cancelled`.
+    /// Ends the call from outside: nothing more is sent, and responses in flight are awaited for its
+    /// grace. `how` names it, for example `cancelled`.
     pub fn end(&self, how: &str) {
         self.end_by(Error::Ended { how: how.into() });
     }
@@ -322,15 +331,15 @@ impl Call {
         }
     }
 
-    /// Lets `work` go on until it is done; once the call is over its time or ended, for [`GRACE`] more. `None`
+    /// Lets `work` go on until it is done; once the call is over its time or ended, for its grace more. `None`
     /// when it was not done by then.
     pub(super) async fn drive<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        with_grace(work, self.until_ended()).await
+        with_grace(work, self.until_ended(), self.cancel_grace).await
     }
 
     /// Lets `work` that no outcome depends on go on as [`drive`](Self::drive) does, without stopping the call for it.
-    pub(super) async fn within_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        with_grace(work, async { _ = self.until_over().await }).await
+    pub async fn within_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        with_grace(work, async { _ = self.until_over().await }, self.cancel_grace).await
     }
 
     /// Waits until the call that carries this one has its answer.
@@ -362,7 +371,7 @@ impl Call {
     }
 
     /// Waits until all outcomes are on the disk, and the journal is closed. Once the call is over its time or ended, it is
-    /// brought up to date for [`GRACE`] more; then that is left to the next call.
+    /// brought up to date for its grace more; then that is left to the next call.
     pub(super) async fn end_journal(&self) {
         let Some(journal) = self.journal() else { return };
         let end = async {
@@ -384,13 +393,17 @@ impl Call {
     }
 }
 
-/// Lets `work` go on until it is done; once it is `over`, for [`GRACE`] more.
-async fn with_grace<T>(work: impl Future<Output = T>, over: impl Future<Output = ()>) -> Option<T> {
+/// Lets `work` go on until it is done; once it is `over`, for `grace` more.
+async fn with_grace<T>(
+    work: impl Future<Output = T>,
+    over: impl Future<Output = ()>,
+    grace: Duration,
+) -> Option<T> {
     let mut work = pin!(work);
     tokio::select! {
         biased;
         done = &mut work => return Some(done),
         () = over => {}
     }
-    time::timeout(GRACE, work).await.ok()
+    time::timeout(grace, work).await.ok()
 }

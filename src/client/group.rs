@@ -18,12 +18,7 @@ use loom::sync::{Mutex, MutexGuard};
 
 use tokio::{sync::Notify, time};
 
-use super::{
-    Client,
-    call::{Call, GRACE},
-    dispatch,
-    quota::Turn,
-};
+use super::{Client, call::Call, dispatch, quota::Turn};
 use crate::{ids::Targets, report::Report};
 
 /// The longest that the first of a group waits for others to join it.
@@ -65,7 +60,7 @@ pub async fn delete(client: &Client, call: &Arc<Call>) -> Report {
         () = call.until_done() => {}
         () = call.until_ended() => if !groups.leave(app, call) {
             // It is on its way: its answer may still come.
-            let _ = time::timeout(GRACE, call.until_done()).await;
+            let _ = time::timeout(call.cancel_grace(), call.until_done()).await;
         }
     }
     call.close()

@@ -31,7 +31,7 @@ use crate::{
     wire::api::UserAppIdSet,
 };
 
-pub use call::{Call, GRACE, Precautions, Progress};
+pub use call::{Call, Precautions, Progress};
 use channel::Channel;
 use group::{Groups, UserApp};
 use memory::Memory;

@@ -5,8 +5,9 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
+use tokio::task;
 
-use super::bridge;
+use super::logging;
 use crate::process::PerProcess;
 
 static GATE: PerProcess<Gate> = PerProcess::new();
@@ -64,11 +65,26 @@ pub fn attach(work: impl FnOnce(Python<'_>)) {
     let _ = Python::try_attach(work);
 }
 
+/// Uses Python from a task, on a thread that may wait for the GIL. `None` where there is no interpreter any more.
+///
+/// # Errors
+/// Those of the work.
+pub async fn attach_from_task<T: Send + 'static>(
+    work: impl FnOnce(Python<'_>) -> PyResult<T> + Send + 'static,
+) -> PyResult<Option<T>> {
+    let attached = task::spawn_blocking(move || {
+        let mut result = None;
+        attach(|py| result = Some(work(py)));
+        result
+    });
+    attached.await.ok().flatten().transpose()
+}
+
 /// Lets nobody in any more, and waits until all are out.
 #[pyfunction]
 pub fn at_exit(py: Python<'_>) {
     py.detach(|| {
-        bridge::tell_what_is_open();
+        logging::flush_at_exit();
         let mut state = Gate::here().state();
         state.closed = true;
         let nobody = Gate::here().left.wait_while(state, |state| state.inside > 0);

@@ -14,11 +14,11 @@ use std::{
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use super::{
-    client::{absolute, timeout_of},
+    delete::{absolute, timeout_of},
     errors,
     wait::SIGNAL_INTERVAL,
 };
-use crate::{backup, client::GRACE, error::Error, journal};
+use crate::{backup, config::DEFAULT_CANCEL_GRACE, error::Error, journal};
 
 /// Fold the logs that calls with ``backup=(path, False)`` left, or that were killed, into the file of their backup.
 ///
@@ -91,7 +91,9 @@ fn fold(
                 abandoned.store(given_up.is_some(), Ordering::Relaxed);
             }
             // A disk that does not answer is not waited for.
-            (Err(RecvTimeoutError::Timeout), Some((since, raised))) if since.elapsed() >= GRACE => {
+            (Err(RecvTimeoutError::Timeout), Some((since, raised)))
+                if since.elapsed() >= DEFAULT_CANCEL_GRACE =>
+            {
                 let message = "the disk does not answer: what was written is in the logs".into();
                 let late = || errors::without_settings(py, &Error::Deadline { message });
                 return Err(raised.unwrap_or_else(late));

@@ -3,28 +3,29 @@
 //!
 //! | file | its one job |
 //! |---|---|
-//! | `client` | the public functions and `Client` |
-//! | `plan`, `restore` | the functions of these names; `DeletionPlan` |
+//! | `client` | the settings of a client, and the core that works by them |
+//! | `delete`, `plan`, `restore` | the functions of these names, and their awaited twins |
 //! | `journal` | journals, as the command line looks at them |
 //! | `parquet` | rows out of Parquet files |
 //! | `columns` | Python objects → ID columns |
-//! | `wait` | how a call waits: blocking or awaited |
+//! | `wait` | how a call waits: blocking or awaited; panics |
 //! | `runtime` | the tokio runtime, and which thread drives it |
-//! | `bridge` | results on their way back to event loops |
+//! | `event_loop` | results on their way to event loops |
 //! | `progress` | how far a call is, and who is told |
 //! | `emulator` | `Emulator` |
 //! | `report` | `DeleteReport`, `RestoreReport` and their failures |
 //! | `table`, `sequence` | rows as a table; what a sequence of them does with an index |
 //! | `exit` | the end of the interpreter |
-//! | `logging` | log lines → Python's `logging` |
+//! | `logging` | log records → Python's `logging` |
 //! | `errors` | the core's errors → Python exceptions |
 
 mod backup;
-mod bridge;
 mod client;
 mod columns;
+mod delete;
 mod emulator;
 mod errors;
+mod event_loop;
 mod exit;
 mod fold;
 mod journal;
@@ -54,10 +55,10 @@ mod _native {
     #[pymodule_export]
     use super::backup::{PyBackup, open_backup};
     #[pymodule_export]
-    use super::bridge::Inbox;
+    use super::client::{NativeClient, shared_client};
     #[pymodule_export]
-    use super::client::{
-        PyClient, delete_annotation, delete_annotation_async, delete_annotations, delete_annotations_async,
+    use super::delete::{
+        delete_annotation, delete_annotation_async, delete_annotations, delete_annotations_async,
         delete_input_annotations, delete_input_annotations_async,
     };
     #[pymodule_export]
@@ -70,8 +71,8 @@ mod _native {
     use super::parquet::{ParquetRows, parquet_rows};
     #[pymodule_export]
     use super::plan::{
-        DeletionPlan, PlannedAnnotation, PlannedAnnotations, plan_deletion, plan_deletion_async,
-        plan_input_deletion, plan_input_deletion_async,
+        NativePlan, PlannedAnnotation, PlannedAnnotations, execute_plan, execute_plan_async, plan_deletion,
+        plan_deletion_async, plan_input_deletion, plan_input_deletion_async,
     };
     #[pymodule_export]
     use super::progress::Progress;

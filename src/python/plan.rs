@@ -16,20 +16,21 @@ use arrow_array::{
 };
 use pyo3::{
     prelude::*,
-    types::{PyBytes, PyCapsule, PyDict, PyType},
+    types::{PyBytes, PyCapsule, PyDict},
 };
 
 use super::{
-    client::{
-        BackupPath, JournalPlace, Options, PyClient, client_or_shared, delete_many, precautions, timeout_of,
-    },
-    columns, errors,
-    progress::{Watcher, Work},
+    client::NativeClient,
+    columns,
+    delete::{BackupPath, JournalPlace, Options, delete_many, new_call, precautions, twins},
+    errors,
+    progress::{ProgressReporter, Work},
     sequence, table,
     wait::Wait,
 };
 use crate::{
-    client::{Call, Client},
+    client::Client,
+    config::Settings,
     ids::{IdError, Targets},
     plan::{Action, Plan},
     plan_file::{self, App, PlanFileError},
@@ -38,207 +39,114 @@ use crate::{
 /// Rows that a notebook shows.
 const SHOWN: usize = 20;
 
-/// Look up what a deletion of these pairs would do. Nothing is deleted.
-///
-/// It takes one list request for 128 pairs, at the pace of the quota. An input-level annotation, which goes
-/// only with its input, is listed as spared: `DeletionPlan.execute` does not send it, where
-/// `delete_annotations` leaves it to the service to refuse.
-///
-/// Args:
-///     input_ids: IDs of the inputs, as in `delete_annotations`.
-///     annotation_ids: IDs of the annotations, as many, in the same order.
-///     progress: ``True`` for a bar, or a callable that takes a `Progress`.
-///     timeout: Seconds for the whole call; ``None`` for no limit.
-///     client: The client to use; ``None`` for the one that the functions share.
-///
-/// Returns:
-///     What would go, what is not there, and what would be spared because it is input-level. Its
-///     `DeletionPlan.execute` deletes exactly that.
-///
-/// Raises:
-///     IdError: The columns differ in length, or an ID is empty, blank or missing. Nothing was sent.
-///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
-///     ConfigurationError: A setting is missing. Nothing was sent.
-///     AuthenticationError: The service does not accept the credential.
-///     PermissionDeniedError: The credential may not list here.
-///     NotFoundError: The user or the app is not there.
-///     ThrottledError: Too many requests, at every attempt.
-///     ApiError: The service refused for another reason.
-///     TransportError: The service was not reached, or the connection broke.
-///     DeadlineError: ``timeout`` is over.
-///
-/// Example:
-///     >>> plan = plan_deletion(["photo-1", "photo-2"], ["box-7", "box-9"])
-///     >>> report = plan.execute(backup="doubtful.parquet")
-#[pyfunction]
-#[pyo3(signature = (input_ids, annotation_ids, *, progress=None, timeout=None, client=None),
-    text_signature = "(input_ids, annotation_ids, *, progress=False, timeout=None, client=None)")]
-pub fn plan_deletion<'py>(
+twins!(plan_pairs => plan_deletion, plan_deletion_async (
     input_ids: &Bound<'py, PyAny>,
     annotation_ids: &Bound<'py, PyAny>,
-    progress: Option<&Bound<'py, PyAny>>,
+    progress: &Bound<'py, PyAny>,
     timeout: Option<f64>,
-    client: Option<&Bound<'py, PyClient>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let client = client_or_shared(input_ids.py(), client)?;
-    of_pairs(&client, input_ids, annotation_ids, progress, timeout, Wait::Blocking)
-}
+));
 
-/// Look up what a deletion of these pairs would do; the awaitable twin of `plan_deletion`.
-///
-/// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-/// come from the ``await``. Call it where an event loop runs.
-///
-/// Example:
-///     >>> plan = await plan_deletion_async(["photo-1"], ["box-7"])
-#[pyfunction]
-#[pyo3(signature = (input_ids, annotation_ids, *, progress=None, timeout=None, client=None),
-    text_signature = "(input_ids, annotation_ids, *, progress=False, timeout=None, client=None)")]
-pub fn plan_deletion_async<'py>(
-    input_ids: &Bound<'py, PyAny>,
-    annotation_ids: &Bound<'py, PyAny>,
-    progress: Option<&Bound<'py, PyAny>>,
-    timeout: Option<f64>,
-    client: Option<&Bound<'py, PyClient>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let client = client_or_shared(input_ids.py(), client)?;
-    of_pairs(&client, input_ids, annotation_ids, progress, timeout, Wait::Awaited)
-}
-
-/// Look up what a deletion of all annotations of these inputs would do. Nothing is deleted.
-///
-/// It takes one list request for 128 inputs and 1,000 annotations, at the pace of the quota.
-///
-/// Args:
-///     input_ids: IDs of the inputs, as in `delete_input_annotations`.
-///     max_deletions: The most annotations that may go: the plan stops when it has found more.
-///         ``None`` for no limit.
-///     progress: ``True`` for a bar, or a callable that takes a `Progress`.
-///     timeout: Seconds for the whole call; ``None`` for no limit.
-///     client: The client to use; ``None`` for the one that the functions share.
-///
-/// Returns:
-///     What would go, which inputs have nothing, and which annotations would be spared because they
-///     are input-level. Its `DeletionPlan.execute` deletes exactly that, pair by pair: annotations
-///     that came after the plan are spared.
-///
-/// Raises:
-///     IdError: An ID is empty, blank or missing. Nothing was sent.
-///     IdTypeError: Something is not a string, or not a column. Nothing was sent.
-///     ConfigurationError: A setting is missing. Nothing was sent.
-///     DeletionLimitError: More than ``max_deletions`` would go.
-///     AuthenticationError: The service does not accept the credential.
-///     PermissionDeniedError: The credential may not list here.
-///     NotFoundError: The user or the app is not there.
-///     ThrottledError: Too many requests, at every attempt.
-///     ApiError: The service refused for another reason.
-///     TransportError: The service was not reached, or the connection broke.
-///     DeadlineError: ``timeout`` is over.
-///
-/// Example:
-///     >>> plan = plan_input_deletion(["photo-1", "photo-2"], max_deletions=1000)
-///     >>> plan.deletions
-///     12
-#[pyfunction]
-#[pyo3(signature = (input_ids, *, max_deletions=None, progress=None, timeout=None, client=None),
-    text_signature = "(input_ids, *, max_deletions=None, progress=False, timeout=None, client=None)")]
-pub fn plan_input_deletion<'py>(
+twins!(plan_inputs => plan_input_deletion, plan_input_deletion_async (
     input_ids: &Bound<'py, PyAny>,
     max_deletions: Option<i64>,
-    progress: Option<&Bound<'py, PyAny>>,
+    progress: &Bound<'py, PyAny>,
     timeout: Option<f64>,
-    client: Option<&Bound<'py, PyClient>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let client = client_or_shared(input_ids.py(), client)?;
-    of_inputs(&client, input_ids, max_deletions, progress, timeout, Wait::Blocking)
-}
+));
 
-/// Look up what a deletion by inputs would do; the awaitable twin of `plan_input_deletion`.
-///
-/// Parameters, result and errors are the same; bad IDs are refused at the call, the other errors
-/// come from the ``await``. Call it where an event loop runs.
-///
-/// Example:
-///     >>> plan = await plan_input_deletion_async(["photo-1"])
-#[pyfunction]
-#[pyo3(signature = (input_ids, *, max_deletions=None, progress=None, timeout=None, client=None),
-    text_signature = "(input_ids, *, max_deletions=None, progress=False, timeout=None, client=None)")]
-pub fn plan_input_deletion_async<'py>(
-    input_ids: &Bound<'py, PyAny>,
-    max_deletions: Option<i64>,
-    progress: Option<&Bound<'py, PyAny>>,
-    timeout: Option<f64>,
-    client: Option<&Bound<'py, PyClient>>,
-) -> PyResult<Bound<'py, PyAny>> {
-    let client = client_or_shared(input_ids.py(), client)?;
-    of_inputs(&client, input_ids, max_deletions, progress, timeout, Wait::Awaited)
-}
-
-pub fn of_pairs<'py>(
-    client: &Client,
+fn plan_pairs<'py>(
+    client: &Bound<'py, NativeClient>,
     input_ids: &Bound<'py, PyAny>,
     annotation_ids: &Bound<'py, PyAny>,
-    progress: Option<&Bound<'py, PyAny>>,
+    progress: &Bound<'py, PyAny>,
     timeout: Option<f64>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = input_ids.py();
     let input_ids = columns::column("input_ids", input_ids)?;
     let annotation_ids = columns::column("annotation_ids", annotation_ids)?;
-    plan(py, client, Targets::pairs(input_ids, annotation_ids), None, (progress, timeout), wait)
+    plan(client.get().client(), Targets::pairs(input_ids, annotation_ids), None, progress, timeout, wait)
 }
 
-pub fn of_inputs<'py>(
-    client: &Client,
+fn plan_inputs<'py>(
+    client: &Bound<'py, NativeClient>,
     input_ids: &Bound<'py, PyAny>,
     max_deletions: Option<i64>,
-    progress: Option<&Bound<'py, PyAny>>,
+    progress: &Bound<'py, PyAny>,
     timeout: Option<f64>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = input_ids.py();
     let targets = Targets::inputs(columns::column("input_ids", input_ids)?);
-    plan(py, client, targets, max_deletions, (progress, timeout), wait)
+    plan(client.get().client(), targets, max_deletions, progress, timeout, wait)
 }
 
 fn plan<'py>(
-    py: Python<'py>,
     client: &Client,
     targets: Result<Targets, IdError>,
     max_deletions: Option<i64>,
-    (progress, timeout): (Option<&Bound<'py, PyAny>>, Option<f64>),
+    progress: &Bound<'py, PyAny>,
+    timeout: Option<f64>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
+    let py = progress.py();
     let targets = targets.map_err(|error| errors::id_error(py, &error))?;
     let precautions = precautions(None, None, max_deletions)?;
-    let call = Arc::new(Call::new(targets, timeout_of(timeout)?).with(precautions));
-    let watcher = progress.map(|it| Watcher::new(it, &call, Work::LookingUp)).transpose()?.flatten();
+    let call = Arc::new(new_call(client, targets, timeout)?.with(precautions));
+    let reporter = ProgressReporter::new(progress, Work::LookingUp)?;
     let (client, under_way) = (client.clone(), Arc::clone(&call));
     let work = async move {
         let plan = client.plan(&under_way).await;
         move |py: Python<'_>| {
             let plan = Arc::new(plan.map_err(|error| errors::plain(py, &error, client.settings()))?);
-            Ok(Bound::new(py, DeletionPlan::of_client(plan, client))?.into_any().unbind())
+            Ok(Bound::new(py, NativePlan { plan, app: app_of(client.settings()) })?.into_any().unbind())
         }
     };
-    wait.on(py, call, watcher, work)
+    wait.complete(py, call, reporter, work)
 }
 
-/// What a deletion would do, as lists told it. Nothing is deleted until `execute`.
-///
-/// In a notebook it is a table. It exports all its rows as an Arrow stream: ``polars.DataFrame(plan)``,
-/// ``pyarrow.table(plan)``. It can be saved to a file, and pickled: never with a credential. One that was unpickled is
-/// executed by the client that the functions share.
-#[pyclass(module = "clarifai_annotations", frozen)]
-pub struct DeletionPlan {
+fn app_of(settings: &Settings) -> App {
+    let Settings { user_id, app_id, base_url, .. } = settings;
+    App { user_id: user_id.clone(), app_id: app_id.clone(), base_url: base_url.clone() }
+}
+
+/// What is behind a `clarifai_annotations.DeletionPlan`.
+#[pyclass(frozen)]
+pub struct NativePlan {
     plan: Arc<Plan>,
     app: App,
-    /// `None` for the client that the functions share.
-    client: Option<Client>,
+}
+
+twins!(execute => execute_plan, execute_plan_async (
+    plan: &Bound<'py, NativePlan>,
+    missing_ok: bool,
+    on_failure: &str,
+    progress: &Bound<'py, PyAny>,
+    timeout: Option<f64>,
+    backup: Option<BackupPath>,
+    journal: Option<JournalPlace>,
+    max_deletions: Option<i64>,
+));
+
+#[allow(clippy::too_many_arguments)]
+fn execute<'py>(
+    client: &Bound<'py, NativeClient>,
+    plan: &Bound<'py, NativePlan>,
+    missing_ok: bool,
+    on_failure: &str,
+    progress: &Bound<'py, PyAny>,
+    timeout: Option<f64>,
+    backup: Option<BackupPath>,
+    journal: Option<JournalPlace>,
+    max_deletions: Option<i64>,
+    wait: Wait,
+) -> PyResult<Bound<'py, PyAny>> {
+    let precautions = precautions(backup, journal, max_deletions)?;
+    let plan = plan.get();
+    plan.check_client(client)?;
+    let options = Options { missing_ok, on_failure, progress, timeout, precautions };
+    delete_many(client.get().client(), plan.plan.targets(), options, wait)
 }
 
 #[pymethods]
-impl DeletionPlan {
+impl NativePlan {
     /// Owner of the app.
     #[getter]
     fn user_id(&self) -> &str {
@@ -311,118 +219,51 @@ impl DeletionPlan {
         PlannedAnnotations(Rows::new(&self.plan))
     }
 
-    /// Delete what the plan lists for deletion, pair by pair, and nothing else.
+    /// Saves it to a file.
     ///
-    /// Parameters, result and errors are those of `delete_annotations`; the client is that of the plan, for one that was
-    /// loaded without a client the one that the functions share.
-    ///
-    /// Raises:
-    ///     ConfigurationError: The client is of another app or service than the plan. Nothing was sent.
-    #[pyo3(signature = (*, missing_ok=false, on_failure="raise", progress=None, timeout=None, backup=None,
-        journal=None, max_deletions=None),
-        text_signature = "($self, *, missing_ok=False, on_failure='raise', progress=False, timeout=None, \
-            backup=None, journal=None, max_deletions=None)")]
-    #[allow(clippy::too_many_arguments)]
-    fn execute<'py>(
-        &self,
-        py: Python<'py>,
-        missing_ok: bool,
-        on_failure: &str,
-        progress: Option<&Bound<'py, PyAny>>,
-        timeout: Option<f64>,
-        backup: Option<BackupPath>,
-        journal: Option<JournalPlace>,
-        max_deletions: Option<i64>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let precautions = precautions(backup, journal, max_deletions)?;
-        let options = Options { missing_ok, on_failure, progress, timeout, precautions };
-        delete_many(py, &self.client(py)?, self.plan.targets(), options, Wait::Blocking)
-    }
-
-    /// Delete what the plan lists for deletion; the awaitable twin of `execute`.
-    #[pyo3(signature = (*, missing_ok=false, on_failure="raise", progress=None, timeout=None, backup=None,
-        journal=None, max_deletions=None),
-        text_signature = "($self, *, missing_ok=False, on_failure='raise', progress=False, timeout=None, \
-            backup=None, journal=None, max_deletions=None)")]
-    #[allow(clippy::too_many_arguments)]
-    fn execute_async<'py>(
-        &self,
-        py: Python<'py>,
-        missing_ok: bool,
-        on_failure: &str,
-        progress: Option<&Bound<'py, PyAny>>,
-        timeout: Option<f64>,
-        backup: Option<BackupPath>,
-        journal: Option<JournalPlace>,
-        max_deletions: Option<i64>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let precautions = precautions(backup, journal, max_deletions)?;
-        let options = Options { missing_ok, on_failure, progress, timeout, precautions };
-        delete_many(py, &self.client(py)?, self.plan.targets(), options, Wait::Awaited)
-    }
-
-    /// Save the plan to a Parquet file, to look at it, keep it, or execute it from another process.
-    ///
-    /// The file has the rows of the table, and no credential. Only its owner may read it. A plan that is there is
-    /// replaced; a file that is something else is not.
-    ///
-    /// Args:
-    ///     path: Where to save it.
-    ///
-    /// Raises:
-    ///     PlanError: The file is something else, or cannot be written. It is as it was.
-    ///
-    /// Example:
-    ///     >>> plan_deletion(["photo-1"], ["box-7"]).save("doubtful.plan.parquet")
+    /// # Errors
+    /// A `PlanError` when the file is something else, or cannot be written.
     fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         py.detach(|| plan_file::save(&path, &self.plan, &self.app)).map_err(|error| raised(py, &path, &error))
     }
 
-    /// Load a plan that `save` wrote.
+    /// Loads what [`save`](Self::save) wrote.
     ///
-    /// A plan that was executed in part goes on with the same ``journal``: it names the same annotations in the same order.
-    ///
-    /// Args:
-    ///     path: The file.
-    ///     client: The client that will execute it; ``None`` for the one that the functions share.
-    ///
-    /// Returns:
-    ///     The plan as it was. Nothing is looked up again.
-    ///
-    /// Raises:
-    ///     PlanError: The file cannot be read, is no plan, or is damaged.
-    ///     ConfigurationError: ``client`` is of another app or service than the plan.
-    ///
-    /// Example:
-    ///     >>> plan = DeletionPlan.load("doubtful.plan.parquet")
-    ///     >>> report = plan.execute(journal="doubtful.journal")
+    /// # Errors
+    /// A `PlanError` when the file cannot be read, is no plan, or is damaged.
     #[staticmethod]
-    #[pyo3(signature = (path, *, client=None))]
-    fn load(py: Python<'_>, path: PathBuf, client: Option<&Bound<'_, PyClient>>) -> PyResult<Self> {
-        let client = client.map(|given| client_or_shared(py, Some(given))).transpose()?;
-        let loaded = py.detach(|| plan_file::load(&path)).map_err(|error| raised(py, &path, &error))?;
-        let plan = Self { plan: Arc::new(loaded.0), app: loaded.1, client };
-        if plan.client.is_some() {
-            plan.client(py)?;
-        }
-        Ok(plan)
+    fn load(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let loaded = py.detach(|| plan_file::load(&path));
+        let (plan, app) = loaded.map_err(|error| raised(py, &path, &error))?;
+        Ok(Self { plan: Arc::new(plan), app })
     }
 
-    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyAny>, (Bound<'py, PyBytes>,))> {
-        let load = py.get_type::<Self>().getattr("_load")?;
+    /// What `pickle` keeps of it.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
         let saved = py.detach(|| plan_file::to_bytes(&self.plan, &self.app));
         let saved = saved.map_err(|error| errors::plan_error(py, format!("the plan {error}")))?;
-        Ok((load, (PyBytes::new(py, &saved),)))
+        Ok(PyBytes::new(py, &saved))
     }
 
-    /// Makes a plan again from what `pickle` kept of it.
-    #[classmethod]
-    fn _load(class: &Bound<'_, PyType>, saved: Vec<u8>) -> PyResult<Self> {
-        let py = class.py();
+    /// A plan made again from what `pickle` kept of it.
+    #[staticmethod]
+    fn from_bytes(py: Python<'_>, saved: Vec<u8>) -> PyResult<Self> {
         let loaded = py.detach(|| plan_file::from_bytes(saved.into()));
         let (plan, app) =
             loaded.map_err(|error| errors::plan_error(py, format!("the pickled plan {error}")))?;
-        Ok(Self { plan: Arc::new(plan), app, client: None })
+        Ok(Self { plan: Arc::new(plan), app })
+    }
+
+    /// Makes sure that a client is of the plan's app.
+    ///
+    /// # Errors
+    /// A `ConfigurationError` where it is not.
+    fn check_client(&self, client: &Bound<'_, NativeClient>) -> PyResult<()> {
+        let settings = client.get().client().settings();
+        if app_of(settings) != self.app {
+            return Err(errors::other_app(client.py(), &self.app, settings));
+        }
+        Ok(())
     }
 
     fn __repr__(&self) -> String {
@@ -460,31 +301,7 @@ fn raised(py: Python<'_>, path: &Path, error: &PlanFileError) -> PyErr {
     errors::plan_error(py, format!("plan {}: {error}", path.display()))
 }
 
-impl DeletionPlan {
-    fn of_client(plan: Arc<Plan>, client: Client) -> Self {
-        let settings = client.settings();
-        let app = App {
-            user_id: settings.user_id.clone(),
-            app_id: settings.app_id.clone(),
-            base_url: settings.base_url.clone(),
-        };
-        Self { plan, app, client: Some(client) }
-    }
-
-    /// The client that executes it, which must be of the plan's app.
-    fn client(&self, py: Python<'_>) -> PyResult<Client> {
-        let client = match &self.client {
-            Some(client) => client.clone(),
-            None => client_or_shared(py, None)?,
-        };
-        let settings = client.settings();
-        let App { user_id, app_id, base_url } = &self.app;
-        if (&settings.user_id, &settings.app_id, &settings.base_url) != (user_id, app_id, base_url) {
-            return Err(errors::other_app(py, &self.app, settings));
-        }
-        Ok(client)
-    }
-
+impl NativePlan {
     fn counts(&self) -> Vec<(&'static str, String)> {
         let mut counts = vec![
             ("requested", self.requested().to_string()),

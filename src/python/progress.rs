@@ -1,23 +1,38 @@
-//! Progress: what a caller is told while a call for many is under way, and when.
+//! Progress reports: what a caller is told while a call for many is under way, and when.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    future::{self, Future},
+    pin::{Pin, pin},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use pyo3::{exceptions::PyTypeError, prelude::*, types::PyBool};
+use pyo3::{
+    exceptions::PyTypeError,
+    intern,
+    prelude::*,
+    types::{PyBool, PyDict},
+};
+use pyo3_async_runtimes::{TaskLocals, into_future_with_locals};
+use tokio::{sync::oneshot, time};
 
+use super::exit;
 use crate::client::{self, Call};
 
-/// The time between two looks. Eight in a second, and the first and the last come on top.
-pub const INTERVAL: Duration = Duration::from_millis(125);
+/// The time between two reports. Eight in a second, and the first and the last come on top.
+const INTERVAL: Duration = Duration::from_millis(125);
 
-/// Whoever wants to know how far a call is. It is told on the caller's own thread or in its event loop, never on
-/// another one.
-pub struct Watcher {
+const ENDED_BY_CALLBACK: &str = "stopped by its progress callback";
+
+/// Tells a callback of the caller how far a call is: in the caller's own thread or in its event loop, and in its
+/// `contextvars` context.
+pub struct ProgressReporter {
     callback: Py<PyAny>,
     work: Work,
-    state: Mutex<State>,
+    /// When the last report was.
+    reported: Mutex<Instant>,
+    /// What the callback raised: it is not called again.
+    raised: Mutex<Option<PyErr>>,
 }
 
 /// What a call does.
@@ -38,18 +53,12 @@ impl Work {
     }
 }
 
-struct State {
-    told: Instant,
-    /// What the callback raised: it is not called again.
-    raised: Option<PyErr>,
-}
-
-impl Watcher {
-    /// Reads the parameter `progress`, and tells the watcher that the call is about to begin.
+impl ProgressReporter {
+    /// Reads the parameter `progress`. `None` where nobody wants to be told.
     ///
     /// # Errors
-    /// A `TypeError` where it is neither a bool nor a callable; and what the callback raises.
-    pub fn new(progress: &Bound<'_, PyAny>, call: &Call, work: Work) -> PyResult<Option<Self>> {
+    /// A `TypeError` where it is neither a bool nor a callable.
+    pub fn new(progress: &Bound<'_, PyAny>, work: Work) -> PyResult<Option<Self>> {
         let py = progress.py();
         let callback = match progress.cast::<PyBool>() {
             Ok(wanted) if wanted.is_true() => {
@@ -68,45 +77,171 @@ impl Watcher {
             );
             return Err(PyTypeError::new_err(message));
         }
-        let state = Mutex::new(State { told: Instant::now(), raised: None });
-        let watcher = Self { callback: callback.unbind(), work, state };
-        watcher.tell(py, call, false)?;
-        Ok(Some(watcher))
+        Ok(Some(Self {
+            callback: callback.unbind(),
+            work,
+            reported: Mutex::new(Instant::now()),
+            raised: Mutex::new(None),
+        }))
     }
 
-    /// Tells how far the call is, if it is time. What the callback raises ends the call.
-    pub fn look(&self, py: Python<'_>, call: &Call) {
-        let is_time = self.with_state(|state| {
-            let is_time = state.raised.is_none() && state.told.elapsed() >= INTERVAL;
+    /// Reports in this thread that a call is about to begin.
+    ///
+    /// # Errors
+    /// What the callback raises; a `TypeError` where it has to be awaited.
+    pub fn begin(&self, py: Python<'_>, call: &Call) -> PyResult<()> {
+        self.call_back(py, call, false)
+    }
+
+    /// Reports in this thread, if it is time. What the callback raises ends the call.
+    pub fn report(&self, py: Python<'_>, call: &Call) {
+        let is_time = {
+            let mut reported = lock(&self.reported);
+            let is_time = reported.elapsed() >= INTERVAL;
             if is_time {
-                state.told = Instant::now();
+                *reported = Instant::now();
             }
             is_time
-        });
-        if is_time && let Err(raised) = self.tell(py, call, false) {
-            call.end("stopped by its progress callback");
-            self.with_state(|state| state.raised = Some(raised));
+        };
+        if is_time
+            && lock(&self.raised).is_none()
+            && let Err(raised) = self.call_back(py, call, false)
+        {
+            call.end(ENDED_BY_CALLBACK);
+            *lock(&self.raised) = Some(raised);
         }
     }
 
-    /// Tells that the call has ended. Gives what the callback raised, now or before.
+    /// Reports in this thread that the call has ended. Gives what the callback raised, now or before.
     pub fn finish(&self, py: Python<'_>, call: &Call) -> Option<PyErr> {
-        let raised = self.with_state(|state| state.raised.take());
-        raised.or_else(|| self.tell(py, call, true).err())
+        let raised = lock(&self.raised).take();
+        raised.or_else(|| self.call_back(py, call, true).err())
     }
 
-    fn tell(&self, py: Python<'_>, call: &Call, finished: bool) -> PyResult<()> {
+    fn call_back(&self, py: Python<'_>, call: &Call, finished: bool) -> PyResult<()> {
         let answer = self.callback.bind(py).call1((Progress::new(call.progress(), self.work, finished),))?;
-        if answer.hasattr("__await__")? {
-            let message = "the progress callback is a coroutine function: give a plain one";
-            return Err(PyTypeError::new_err(message));
+        if !answer.hasattr(intern!(py, "__await__"))? {
+            return Ok(());
         }
-        Ok(())
+        // A coroutine that is not closed warns that it was never awaited.
+        if let Some(close) = answer.getattr_opt(intern!(py, "close"))? {
+            close.call0()?;
+        }
+        Err(PyTypeError::new_err(
+            "progress is a coroutine function, which this call cannot await: give a plain function, or await the \
+             function of the same name that ends in _async",
+        ))
     }
 
-    fn with_state<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Brings the work of a call to its end while the event loop of the caller is told how far it is. Gives what the
+    /// callback raised, too. Work begins after the first report, and not at all when that raises.
+    pub async fn report_while<T>(
+        self: &Arc<Self>,
+        locals: &TaskLocals,
+        call: &Call,
+        work: impl Future<Output = T>,
+    ) -> (T, Option<PyErr>) {
+        let mut raised = self.report_in_loop(locals, call, false).await.err();
+        if raised.is_some() {
+            call.end(ENDED_BY_CALLBACK);
+        }
+        let mut work = pin!(work);
+        let mut report: Pin<Box<dyn Future<Output = PyResult<()>> + Send + '_>> = Box::pin(future::pending());
+        let mut is_reporting = false;
+        let mut ticks = time::interval_at(time::Instant::now() + INTERVAL, INTERVAL);
+        // A loop that is busy is told once when it has time.
+        ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let done = loop {
+            tokio::select! {
+                biased;
+                done = &mut work => break done,
+                reported = &mut report => {
+                    (report, is_reporting) = (Box::pin(future::pending()), false);
+                    if let Err(error) = reported {
+                        call.end(ENDED_BY_CALLBACK);
+                        raised = Some(error);
+                    }
+                }
+                _ = ticks.tick(), if !is_reporting && raised.is_none() => {
+                    (report, is_reporting) = (Box::pin(self.report_in_loop(locals, call, false)), true);
+                }
+            }
+        };
+        let last = async {
+            if is_reporting {
+                report.await?;
+            }
+            self.report_in_loop(locals, call, true).await
+        };
+        if raised.is_none() {
+            // Nobody waits for the callback of a call that was cancelled, and lasts longer than its grace.
+            raised = call.within_time(last).await.and_then(Result::err);
+        }
+        (done, raised)
     }
+
+    /// Calls the callback in the event loop of the caller and in its context, and awaits it where it is a coroutine
+    /// function. Does nothing where the loop is closed.
+    async fn report_in_loop(
+        self: &Arc<Self>,
+        locals: &TaskLocals,
+        call: &Call,
+        finished: bool,
+    ) -> PyResult<()> {
+        let (sender, answer) = oneshot::channel();
+        let report = Report {
+            reporter: Arc::clone(self),
+            state: Mutex::new(Some((Progress::new(call.progress(), self.work, finished), sender))),
+        };
+        let of_caller = locals.clone();
+        let schedule = move |py: Python<'_>| {
+            let keywords = PyDict::new(py);
+            keywords.set_item(intern!(py, "context"), of_caller.context(py))?;
+            let event_loop = of_caller.event_loop(py);
+            // It fails where the loop is closed; then the answer does not come.
+            let _ = event_loop.call_method(intern!(py, "call_soon_threadsafe"), (report,), Some(&keywords));
+            Ok(())
+        };
+        exit::attach_from_task(schedule).await?;
+        let Ok(answer) = answer.await else { return Ok(()) };
+        let Some(awaitable) = answer? else { return Ok(()) };
+        let of_caller = locals.clone();
+        let awaited =
+            exit::attach_from_task(move |py| into_future_with_locals(&of_caller, awaitable.into_bound(py)));
+        match awaited.await? {
+            Some(awaited) => awaited.await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a report is answered with: what is to be awaited, if the callback is a coroutine function.
+type Answer = PyResult<Option<Py<PyAny>>>;
+
+/// A report to a callback; for the event loop to call.
+#[pyclass(frozen)]
+struct Report {
+    reporter: Arc<ProgressReporter>,
+    state: Mutex<Option<(Progress, oneshot::Sender<Answer>)>>,
+}
+
+#[pymethods]
+impl Report {
+    fn __call__(&self, py: Python<'_>) {
+        let Some((progress, sender)) = lock(&self.state).take() else { return };
+        let answer = self
+            .reporter
+            .callback
+            .bind(py)
+            .call1((progress,))
+            .and_then(|answer| Ok(answer.hasattr(intern!(py, "__await__"))?.then(|| answer.unbind())));
+        // Nobody waits for it any more where the call has ended.
+        let _ = sender.send(answer);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How far a call for many is.

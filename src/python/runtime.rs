@@ -11,7 +11,6 @@
 //! | none | a driver ended | the next one begins, at most twice [`IDLE`] later |
 
 use std::{
-    cell::Cell,
     pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
@@ -35,17 +34,6 @@ const IDLE: Duration = Duration::from_millis(20);
 /// The stack that a thread must have left to drive the network: some 100 KB are used, and more in a build for
 /// development. Python's threads have 8 MB on Linux, but 128 KB with musl, and as little as `threading.stack_size` says.
 const STACK: usize = 512 * 1024;
-
-thread_local! {
-    /// Whether this is a caller's thread that drives the runtime.
-    static IS_DRIVING_CALLER: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether a caller's thread drives the runtime here. Python must not be used then: on the main thread it would run
-/// signal handlers, and what they raise would be lost.
-pub fn is_driving_caller() -> bool {
-    IS_DRIVING_CALLER.get()
-}
 
 /// The runtime that all calls of this process share. It is made at the first call: an import starts no thread.
 pub fn runtime() -> &'static Runtime {
@@ -153,7 +141,6 @@ impl Shared {
         (can_drive && is_free).then(|| {
             state.driver = Some(Driver::Caller);
             state.caller_turns += 1;
-            IS_DRIVING_CALLER.set(true);
             CallerTurn(Arc::clone(self))
         })
     }
@@ -214,7 +201,6 @@ impl CallerTurn {
 
 impl Drop for CallerTurn {
     fn drop(&mut self) {
-        IS_DRIVING_CALLER.set(false);
         let mut state = self.0.lock();
         state.driver = None;
         if state.dependents > 0 {

@@ -1,13 +1,19 @@
-//! How a Python call waits for the core: in place with the GIL released, or as an awaitable. The only difference
+//! How a Python call waits for the core: in place with the GIL released, or as a future of the event loop. The only difference
 //! between a function and its `_async` twin.
 
-use std::{panic, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+    time::Duration,
+};
 
+use futures_util::FutureExt as _;
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use super::{
-    bridge,
-    progress::Watcher,
+    event_loop, logging,
+    progress::ProgressReporter,
     runtime::{Waited, Work, runtime},
 };
 use crate::{client::Call, process};
@@ -20,7 +26,7 @@ pub const SIGNAL_INTERVAL: Duration = Duration::from_millis(50);
 pub enum Wait {
     /// The calling thread blocks. It needs no event loop, and a running one does not mind.
     Blocking,
-    /// The running event loop gets a future.
+    /// The coroutine function that calls gets a future to await in its event loop.
     Awaited,
 }
 
@@ -31,29 +37,27 @@ pub fn live_tasks() -> usize {
 }
 
 impl Wait {
-    /// Brings the `work` of a call to its end and gives its result: the value itself, or an awaitable of it.
+    /// Brings the `work` of a call to its end and gives its result: the value itself, or a future of it.
     ///
-    /// What the work ends with makes the result, where Python objects may be made: on the thread of the caller, or
-    /// of the event loop. Ctrl-C, a cancellation and an exception of the `watcher` end the call, and are raised
-    /// once the answers that were on their way are in.
+    /// What the work ends with makes the result, where Python objects may be made. Ctrl-C, a cancellation and an
+    /// exception of the progress callback end the call, and are raised once the responses in flight are in.
     ///
     /// # Errors
-    /// Those of the result, of a signal handler and of the watcher; for [`Wait::Awaited`] they come out of the
-    /// awaitable, and a `RuntimeError` comes here when no event loop is running.
-    pub fn on<'py, Finish>(
+    /// Those of the result, of a signal handler and of the callback; for [`Wait::Awaited`] they come out of the
+    /// future, and a `RuntimeError` comes here when no event loop is running.
+    pub fn complete<'py, Finish>(
         self,
         py: Python<'py>,
         call: Arc<Call>,
-        watcher: Option<Watcher>,
+        reporter: Option<ProgressReporter>,
         work: impl Future<Output = Finish> + Send + 'static,
     ) -> PyResult<Bound<'py, PyAny>>
     where
         Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,
     {
-        let work: Work<Finish> = Box::pin(work);
         match self {
-            Self::Blocking => block(py, &call, watcher, work),
-            Self::Awaited => bridge::future(py, call, watcher, work),
+            Self::Blocking => block(py, &call, reporter, Box::pin(work)),
+            Self::Awaited => event_loop::future(py, call, reporter, Box::pin(work)),
         }
     }
 }
@@ -61,17 +65,26 @@ impl Wait {
 fn block<'py, Finish>(
     py: Python<'py>,
     call: &Call,
-    watcher: Option<Watcher>,
+    reporter: Option<ProgressReporter>,
     work: Work<Finish>,
 ) -> PyResult<Bound<'py, PyAny>>
 where
     Finish: FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,
 {
+    if let Some(reporter) = &reporter {
+        reporter.begin(py, call)?;
+    }
+    let log = logging::Flush::of_this_thread();
+    let work: Work<PyResult<Finish>> = Box::pin(async move {
+        let finish = caught(work).await;
+        log.flush().await;
+        finish
+    });
     let generation = process::generation();
     let mut waited = py.detach(|| runtime().start_and_wait(work, SIGNAL_INTERVAL));
     let mut interrupted = None;
     let finish = loop {
-        // It goes on by itself while signal handlers and the watcher run here: they may take their time, and make
+        // It goes on by itself while signal handlers and the callback run here: they may take their time, and make
         // calls of their own that wait for their turn behind this one.
         let task = match waited {
             Waited::Done(Ok(finish)) => break finish,
@@ -80,15 +93,15 @@ where
         };
         if let Err(raised) = py.check_signals() {
             if interrupted.is_some() {
-                // Whoever insists need not wait for the answers that are on their way.
+                // A second Ctrl-C does not wait for responses in flight.
                 task.abort();
                 return Err(raised);
             }
             call.end("interrupted");
             interrupted = Some(raised);
         }
-        if let Some(watcher) = &watcher {
-            watcher.look(py, call);
+        if let Some(reporter) = &reporter {
+            reporter.report(py, call);
         }
         if process::generation() != generation {
             // It belongs to the parent, as the runtime does.
@@ -98,9 +111,26 @@ where
         }
         waited = py.detach(|| task.wait(SIGNAL_INTERVAL));
     };
-    let result = finish(py);
-    let raised = interrupted.or_else(|| watcher.and_then(|watcher| watcher.finish(py, call)));
+    let result = finish.and_then(|finish| finish(py));
+    let raised = interrupted.or_else(|| reporter.and_then(|reporter| reporter.finish(py, call)));
     result_or(py, raised, result).map(|value| value.into_bound(py))
+}
+
+/// Brings work to its end, also where it panics: nobody would ever answer the call then.
+///
+/// # Errors
+/// A `RuntimeError` with what it panicked with.
+pub async fn caught<T>(work: impl Future<Output = T>) -> PyResult<T> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panicked| PyRuntimeError::new_err(bug(&*panicked)))
+}
+
+fn bug(panicked: &(dyn Any + Send)) -> String {
+    let text = panicked.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panicked.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
+    format!(
+        "this is a bug in clarifai_annotations: {text}. Some of what the call named may be deleted: look it up with \
+         plan_deletion()"
+    )
 }
 
 /// What ended the call goes before what came of it, and takes the report along.
@@ -113,4 +143,15 @@ pub fn result_or(py: Python<'_>, raised: Option<PyErr>, result: PyResult<Py<PyAn
     // An exception may take no attributes, and a single deletion has no report.
     let _ = report.and_then(|report| raised.value(py).setattr("report", report));
     Err(raised)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_by_its_text() {
+        let panicked = panic::catch_unwind(|| panic!("seven is not {}", 8)).unwrap_err();
+        assert!(bug(&*panicked).contains("a bug in clarifai_annotations: seven is not 8. Some of what"));
+    }
 }

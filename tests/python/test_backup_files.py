@@ -444,8 +444,9 @@ def test_what_is_saved_is_read_while_the_call_runs(tmp_path: Path) -> None:
     assert seen
     for rows, counted, deleted in seen:
         pairs = [(row["input_id"], row["annotation_id"]) for row in rows.to_dicts()]
-        assert (pairs, counted) == (PAIRS[: len(pairs)], {("emulator-user", "emulator-app"): len(pairs)})
-        assert len(pairs) >= deleted
+        assert pairs == PAIRS[: len(pairs)]
+        # It was counted later, and there may be more by then.
+        assert counted[("emulator-user", "emulator-app")] >= len(pairs) >= deleted
         assert rows["annotation"].to_list() == [before[pair] for pair in pairs]
 
 

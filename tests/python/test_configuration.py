@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,10 +113,14 @@ def test_two_clients_of_two_services_keep_apart(service: OfficialService, client
 MESSAGES: dict[str, tuple[dict[str, Any], str]] = {
     "an empty key": ({"pat": ""}, "the personal access token is empty"),
     "no host": ({"base_url": "https://"}, "base_url"),
-    "pace of 0": ({"requests_per_second": 0}, "requests_per_second is 0: give a number above 0, or None for no limit"),
+    "pace of 0": ({"requests_per_second": 0}, "requests_per_second is 0: give a number from 0.001 to 100000, or None for no limit"),
     "batch of 129": ({"batch_size": 129}, "batch_size is 129: give 1 to 128"),
     "batch of 0": ({"batch_size": 0}, "batch_size is 0: give 1 to 128"),
-    "nothing in flight": ({"max_in_flight": 0}, "max_in_flight is 0: give 1 or more"),
+    "a rate that is hardly one": ({"requests_per_second": 1e-20}, "requests_per_second is 0.00000000000000000001: give"),
+    "nothing in flight": ({"max_in_flight": 0}, "max_in_flight is 0: give 1 to 10000"),
+    "more in flight than any": ({"max_in_flight": sys.maxsize}, f"max_in_flight is {sys.maxsize}: give 1 to 10000"),
+    "no end of time": ({"request_timeout": 1e12}, "request_timeout is 1000000000000: give at most 31536000 seconds"),
+    "a grace of less than nothing": ({"cancel_grace": -1}, "cancel_grace is -1: give a number of seconds above 0"),
     "no time": ({"request_timeout": 0}, "request_timeout is 0: give a number of seconds above 0"),
     "no attempt": ({"max_attempts": 0}, "max_attempts is 0: give 1 or more"),
 }  # fmt: skip
@@ -155,7 +160,7 @@ def test_the_repr_shows_every_setting_but_the_credential() -> None:
     assert repr(client) == (
         'Client(user_id="me", app_id="cats", pat=\'***\', base_url="http://localhost:1", '
         "root_certificates_path=None, requests_per_second=None, batch_size=128, max_in_flight=32, "
-        "request_timeout=2.5, max_attempts=10)"
+        "request_timeout=2.5, max_attempts=10, cancel_grace=2)"
     )
 
 

@@ -110,7 +110,7 @@ async def test_different_apps_and_users_never_share_a_request(service: OfficialS
             "other": cats.for_app("cats", user_id="another"),
         }
         deletions = [
-            client.delete_annotation_async("photo", f"{name}-{n}")
+            asyncio.ensure_future(client.delete_annotation_async("photo", f"{name}-{n}"))
             for n in range(3)
             for name, client in clients.items()
         ]
@@ -164,7 +164,11 @@ async def test_a_deletion_whose_time_is_over_before_its_group_leaves_is_not_sent
 
 async def test_a_cancelled_deletion_leaves_its_group_and_the_others_go_on(service: OfficialService) -> None:
     with client_of(service, **SLOW) as client:
-        deletions = [client.delete_annotation_async("photo", box) for box in ["first", "b", "c"]]
+        deletions = [
+            asyncio.ensure_future(client.delete_annotation_async("photo", box)) for box in ["first", "b", "c"]
+        ]
+        # They begin, and wait.
+        await asyncio.sleep(0)
         deletions[1].cancel()
         assert await outcomes(*deletions) == [None, asyncio.CancelledError, None]
     assert sorted(pairs(service)) == [["c"], ["first"]]
@@ -175,7 +179,9 @@ async def test_a_deletion_cancelled_on_its_way_is_not_sent_again_with_its_group(
         for box in ["first", "b", "c"]:
             emulator.add_annotation("photo", box)
         emulator.inject(Fault.none(), Fault.throttled())
-        deletions = [client.delete_annotation_async("photo", box) for box in ["first", "b", "c"]]
+        deletions = [
+            asyncio.ensure_future(client.delete_annotation_async("photo", box)) for box in ["first", "b", "c"]
+        ]
         await deletions[0]
         await asyncio.to_thread(until_it_saw, emulator, 2)
         deletions[1].cancel()
@@ -197,8 +203,8 @@ async def test_a_caller_who_gives_up_waiting_leaves_the_others_of_its_group_thei
     service.on_delete = answer
     with client_of(service, request_timeout=10, **SLOW) as client:
         await client.delete_annotation_async("photo", "first")
-        hurried = client.delete_annotation_async("photo", "hurried", timeout=1.2)
-        patient = client.delete_annotation_async("photo", "patient")
+        hurried = asyncio.ensure_future(client.delete_annotation_async("photo", "hurried", timeout=1.2))
+        patient = asyncio.ensure_future(client.delete_annotation_async("photo", "patient"))
         with pytest.raises(DeadlineError, match=r"is unknown: the call was not done within 1\.2 s"):
             await hurried
         given_up.set()

@@ -365,7 +365,7 @@ PROGRAM = """
 import sys
 from clarifai_annotations import Client, DeletionPlan
 
-plan = DeletionPlan.load(sys.argv[1], client=Client(batch_size=1, max_in_flight=1, requests_per_second=None))
+plan = DeletionPlan.load(sys.argv[1], client=Client(batch_size=1, max_in_flight=1, requests_per_second=10))
 report = plan.execute(journal=sys.argv[2])
 print(report.deleted, report.from_journal, report.requests)
 """

@@ -122,9 +122,15 @@ async def test_an_exception_of_the_callback_stops_an_awaited_run_too() -> None:
 async def test_an_exception_at_the_beginning_sends_nothing(
     when: str, service: OfficialService, client: Client
 ) -> None:
-    delete = client.delete_annotations if when == "blocking" else client.delete_annotations_async
+    async def delete() -> None:
+        progress = raising_when(lambda _: True)
+        if when == "blocking":
+            client.delete_annotations(*PAIRS, progress=progress)
+        else:
+            await client.delete_annotations_async(*PAIRS, progress=progress)
+
     with pytest.raises(StopHereError):
-        delete(*PAIRS, progress=raising_when(lambda _: True))
+        await delete()
     assert service.calls == []
 
 
@@ -193,14 +199,35 @@ def test_what_is_neither_a_bool_nor_callable_is_refused(service: OfficialService
     assert service.calls == []
 
 
-def test_a_coroutine_function_is_refused(service: OfficialService, client: Client) -> None:
+def test_a_sync_call_refuses_a_coroutine_function(service: OfficialService, client: Client) -> None:
     async def callback(_: Progress) -> None: ...
 
-    with (
-        pytest.warns(RuntimeWarning, match="never awaited"),
-        pytest.raises(TypeError, match="the progress callback is a coroutine function: give a plain one"),
-    ):
+    advice = "give a plain function, or await the function of the same name that ends in _async"
+    with pytest.raises(TypeError, match=advice):
         client.delete_annotations(*PAIRS, progress=callback)
+    assert service.calls == []
+
+
+async def test_an_awaited_call_awaits_a_coroutine_function(client: Client) -> None:
+    told: list[Progress] = []
+
+    async def callback(progress: Progress) -> None:
+        await asyncio.sleep(0)
+        told.append(progress)
+
+    await client.delete_annotations_async(*PAIRS, progress=callback)
+    assert (told[0].done, told[-1].done, told[-1].finished) == (0, 6, True)
+
+
+async def test_an_exception_of_a_coroutine_function_ends_the_call(
+    service: OfficialService, client: Client
+) -> None:
+    async def callback(_: Progress) -> None:
+        await asyncio.sleep(0)
+        raise StopHereError
+
+    with pytest.raises(StopHereError):
+        await client.delete_annotations_async(*PAIRS, progress=callback)
     assert service.calls == []
 
 
@@ -275,7 +302,7 @@ async def test_a_cancelled_call_tells_a_last_time(service: OfficialService) -> N
     service.on_delete = service.never_answer
     told: list[Progress] = []
     with client_of(service) as client:
-        deletion = client.delete_annotations_async(*PAIRS, progress=told.append)
+        deletion = asyncio.ensure_future(client.delete_annotations_async(*PAIRS, progress=told.append))
         await asyncio.to_thread(service.arrived.wait)
         deletion.cancel()
         with pytest.raises(asyncio.CancelledError):

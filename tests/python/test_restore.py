@@ -557,7 +557,7 @@ def test_a_closed_client_restores_nothing(emulator: Emulator, client: Client, ba
 async def test_a_cancelled_restoration_posts_nothing_more(service: OfficialService, backup: Path) -> None:
     service.on_list = service.never_answer
     with client_of(service, user_id="emulator-user", app_id="emulator-app") as client:
-        restoration = client.restore_annotations_async(backup)
+        restoration = asyncio.ensure_future(client.restore_annotations_async(backup))
         await arrival(service)
         restoration.cancel()
         with pytest.raises(asyncio.CancelledError):
