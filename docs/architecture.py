@@ -58,15 +58,22 @@ LAYERS = (
             Part(
                 "clarifai_annotations/",
                 "Python",
-                (f"{PACKAGE}/__init__.py", f"{PACKAGE}/_interpreter.py", f"{PACKAGE}/emulator.py"),
+                (
+                    f"{PACKAGE}/__init__.py",
+                    f"{PACKAGE}/_interpreter.py",
+                    f"{PACKAGE}/_functions.py",
+                    f"{PACKAGE}/_client.py",
+                    f"{PACKAGE}/_plan.py",
+                    f"{PACKAGE}/emulator.py",
+                ),
             ),
         ),
     ),
     Layer(
         "the binding",
         (
-            # _futures.py is the half of bridge.rs that has to be a class of asyncio's.
-            Part("src/python/", "Rust", ("src/python/", f"{PACKAGE}/_futures.py", f"{PACKAGE}/_native.pyi")),
+            # _types.py is to the stub what it imports.
+            Part("src/python/", "Rust", ("src/python/", f"{PACKAGE}/_native.pyi", f"{PACKAGE}/_types.py")),
         ),
     ),
     Layer(

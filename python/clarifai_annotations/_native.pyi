@@ -6,7 +6,7 @@ from pathlib import Path as _PathOfFile
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final, overload, type_check_only
 
-from typing_extensions import Self
+from typing_extensions import Self, disjoint_base
 
 from ._types import IdColumn, OnFailure, Path, ProgressCallback
 
@@ -707,6 +707,7 @@ class Failure:
     def request_id(self) -> str:
         """What identifies the request to Clarifai's support; empty where the service gave none."""
 
+@disjoint_base
 class Emulator:
     """An annotation service on the loopback interface of this machine, on threads of this process.
 

@@ -655,7 +655,20 @@ CALLS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         IdTypeError,
         "input_id is of type list, not a string: convert IDs to str first. Nothing was sent",
     ),
+    "a forgotten await, and the result is used": (
+        lambda: use_what_was_not_awaited(),
+        AttributeError,
+        "'coroutine' object has no attribute 'deleted'",
+    ),
 }
+
+
+def use_what_was_not_awaited() -> object:
+    report: Any = clarifai_annotations.delete_annotations_async([], [])
+    try:
+        return report.deleted
+    finally:
+        report.close()
 
 
 @pytest.mark.parametrize(("call", "error", "message"), CALLS.values(), ids=CALLS)
@@ -667,6 +680,9 @@ def test_a_call_that_is_not_meant_so_says_what_to_write(
     assert type(raised.value) is error
     assert_said(str(raised.value), message)
     assert [it.input_level for it in account.annotations()].count(False) == len(PAIRS)
+
+
+NEVER_AWAITED = "RuntimeWarning: coroutine 'delete_annotation_async' was never awaited"
 
 
 def test_a_forgotten_await_deletes_nothing_and_python_tells(account: Emulator) -> None:
@@ -681,7 +697,7 @@ asyncio.run(main())
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0
-    assert "RuntimeWarning: coroutine 'delete_annotation_async' was never awaited" in done.stderr
+    assert NEVER_AWAITED in done.stderr
     assert account.requests == []
 
 
@@ -795,7 +811,7 @@ PROVOKED = [
     *(message for _, message in COMMANDS.values()),
     *(message for _, _, message in EXTRAS.values()),
     WRONG["quotes"][1],
-    FORGOTTEN,
+    NEVER_AWAITED,
 ]
 
 
