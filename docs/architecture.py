@@ -62,8 +62,6 @@ LAYERS = (
                     f"{PACKAGE}/__init__.py",
                     f"{PACKAGE}/_interpreter.py",
                     f"{PACKAGE}/_functions.py",
-                    f"{PACKAGE}/_client.py",
-                    f"{PACKAGE}/_plan.py",
                     f"{PACKAGE}/emulator.py",
                 ),
             ),
@@ -72,8 +70,18 @@ LAYERS = (
     Layer(
         "the binding",
         (
-            # _types.py is to the stub what it imports.
-            Part("src/python/", "Rust", ("src/python/", f"{PACKAGE}/_native.pyi", f"{PACKAGE}/_types.py")),
+            Part(
+                "src/python/",
+                "Rust",
+                (
+                    "src/python/",
+                    f"{PACKAGE}/_native.pyi",
+                    f"{PACKAGE}/_types.py",
+                    # The classes are the face of native ones, which name them in turn.
+                    f"{PACKAGE}/_client.py",
+                    f"{PACKAGE}/_plan.py",
+                ),
+            ),
         ),
     ),
     Layer(

@@ -6,8 +6,9 @@ from pathlib import Path as _PathOfFile
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final, overload, type_check_only
 
-from typing_extensions import Self, disjoint_base
+from typing_extensions import Self
 
+from ._client import Client
 from ._types import IdColumn, OnFailure, Path, ProgressCallback
 
 _Result = TypeVar("_Result", covariant=True)
@@ -707,7 +708,7 @@ class Failure:
     def request_id(self) -> str:
         """What identifies the request to Clarifai's support; empty where the service gave none."""
 
-@disjoint_base
+@final
 class Emulator:
     """An annotation service on the loopback interface of this machine, on threads of this process.
 
@@ -881,7 +882,17 @@ class Emulator:
 
         """
 
-    def _client_settings(self) -> dict[str, Any]: ...
+    def client(self, **settings: Any) -> Client:
+        """Make a client of this emulator, at the rate of its quota.
+
+        Args:
+            settings: Those of `Client`, to differ from what fits.
+
+        Raises:
+            ConfigurationError: A setting is not valid.
+
+        """
+
     def stop(self) -> None:
         """Stop serving and close every connection. What was stored stays to be looked at."""
 

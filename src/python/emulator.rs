@@ -54,7 +54,7 @@ use crate::emulator::{
 ///     >>> with Emulator(requests_per_second=15, latency=0.05) as emulator:
 ///     ...     emulator.add_annotation("photo-1", "box-7")
 ///     ...     emulator.client().delete_annotation("photo-1", "box-7")
-#[pyclass(name = "Emulator", module = "clarifai_annotations.emulator", frozen, subclass)]
+#[pyclass(name = "Emulator", module = "clarifai_annotations.emulator", frozen)]
 pub struct PyEmulator {
     emulator: emulator::Emulator,
     /// A key that its clients may use.
@@ -278,16 +278,33 @@ impl PyEmulator {
         Ok(py.detach(|| self.emulator.resume())?)
     }
 
-    /// The settings of a client of this emulator, at the rate of its quota.
-    fn _client_settings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let settings = PyDict::new(py);
-        settings.set_item("user_id", emulator::DEFAULT_USER_ID)?;
-        settings.set_item("app_id", emulator::DEFAULT_APP_ID)?;
-        settings.set_item("base_url", self.base_url())?;
-        settings.set_item("requests_per_second", self.requests_per_second)?;
-        settings.set_item("root_certificates_path", self.root_certificates_path())?;
-        settings.set_item("pat", &self.pat)?;
-        Ok(settings)
+    /// Make a client of this emulator, at the rate of its quota.
+    ///
+    /// Args:
+    ///     settings: Those of `Client`, to differ from what fits.
+    ///
+    /// Raises:
+    ///     ConfigurationError: A setting is not valid.
+    #[pyo3(signature = (**settings))]
+    fn client<'py>(
+        &self,
+        py: Python<'py>,
+        settings: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let all = PyDict::new(py);
+        all.set_item("user_id", emulator::DEFAULT_USER_ID)?;
+        all.set_item("app_id", emulator::DEFAULT_APP_ID)?;
+        all.set_item("base_url", self.base_url())?;
+        all.set_item("requests_per_second", self.requests_per_second)?;
+        all.set_item("root_certificates_path", self.root_certificates_path())?;
+        let has_credential = |settings: &Bound<'_, PyDict>| settings.contains("session_token");
+        if !settings.map(has_credential).transpose()?.unwrap_or(false) {
+            all.set_item("pat", &self.pat)?;
+        }
+        if let Some(settings) = settings {
+            all.update(settings.as_mapping())?;
+        }
+        py.import("clarifai_annotations")?.getattr("Client")?.call((), Some(&all))
     }
 
     /// Stop serving and close every connection. What was stored stays to be looked at.

@@ -256,8 +256,11 @@ fn cancelled_error(py: Python<'_>, message: Option<Py<PyAny>>) -> PyErr {
 /// The result of a call, and the future that gets it.
 struct Completion {
     future: Py<CallFuture>,
-    finish: Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>,
+    finish: Box<Finish>,
 }
+
+/// Makes the result of a call, where Python objects may be made.
+type Finish = dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send;
 
 /// Results on their way to an event loop, from any thread.
 #[pyclass(frozen)]

@@ -351,6 +351,25 @@ def test_every_result_is_delivered_though_a_signal_handler_raises_between() -> N
     assert done.stdout == "0 True\n", done.stderr
 
 
+class Forgetful(asyncio.SelectorEventLoop):
+    """A loop that loses the first callback of another thread, as where a signal handler raises when it is about to run."""
+
+    lost = 0
+
+    def call_soon_threadsafe(self, callback: Any, *arguments: Any, context: Any = None) -> Any:  # type: ignore[override]
+        if not self.lost:
+            self.lost += 1
+            return None
+        return super().call_soon_threadsafe(callback, *arguments, context=context)
+
+
+def test_a_result_whose_way_into_the_loop_is_lost_comes_again(client: Client) -> None:
+    loop = Forgetful()
+    loop.run_until_complete(client.delete_annotation_async("photo", "box-0"))
+    loop.close()
+    assert loop.lost == 1
+
+
 class Blocking(logging.Handler):
     """A handler whose server does not read."""
 

@@ -133,7 +133,7 @@ def modules() -> Iterator[dict[str, ModuleType]]:
             name: it for name, it in sys.modules.items() if name.partition(".")[0] == "clarifai_annotations"
         }
 
-    for name in ("_native", "_futures", "errors", "progress", "emulator"):
+    for name in ("_native", "_client", "_functions", "_plan", "errors", "progress", "emulator"):
         importlib.import_module(f"clarifai_annotations.{name}")
     before = ours()
     # A reload fills the same module anew: what it held is kept too.
@@ -174,7 +174,9 @@ async def check_calls(emulator: Emulator, package: ModuleType, *caught_by: type[
                 client.delete_annotations(["p"], ["single"])
 
 
-@pytest.mark.parametrize("name", ["", "._native", "._futures", ".progress", ".emulator"])
+@pytest.mark.parametrize(
+    "name", ["", "._native", "._client", "._functions", "._plan", ".progress", ".emulator"]
+)
 async def test_calls_and_their_errors_are_the_same_after_a_reload_of(
     name: str, modules: dict[str, ModuleType]
 ) -> None:
