@@ -99,9 +99,7 @@ class NativeClient:
     def picklable_settings(self) -> dict[str, Any]: ...
     def described_settings(self) -> str: ...
 
-def shared_client() -> NativeClient:
-    """Give the client of the functions where none is given: it is made from the environment."""
-
+def shared_client() -> NativeClient: ...
 def delete_annotation(
     client: NativeClient,
     input_id: str,
