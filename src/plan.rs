@@ -239,9 +239,17 @@ pub fn table(columns: [ArrayRef; 7]) -> Result<RecordBatch, ArrowError> {
     )
 }
 
+/// The IDs of a plan have more bytes than a column of a table can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the IDs of a plan may have {most_bytes} bytes in all, and these have more: plan fewer at a time")]
+pub struct PlanTooLargeError {
+    most_bytes: usize,
+}
+
 /// Collects a plan row by row.
-#[derive(Default)]
 pub struct PlanBuilder {
+    most_bytes: usize,
+    id_bytes: usize,
     actions: StringDictionaryBuilder<Int32Type>,
     input_ids: StringBuilder,
     annotation_ids: StringBuilder,
@@ -252,7 +260,38 @@ pub struct PlanBuilder {
     counts: [usize; Action::ALL.len()],
 }
 
+impl Default for PlanBuilder {
+    fn default() -> Self {
+        // The offsets of a column are of 32 bits, with a sign.
+        Self::with_most_bytes(i32::MAX as usize)
+    }
+}
+
 impl PlanBuilder {
+    fn with_most_bytes(most_bytes: usize) -> Self {
+        Self {
+            most_bytes,
+            id_bytes: 0,
+            actions: StringDictionaryBuilder::new(),
+            input_ids: StringBuilder::new(),
+            annotation_ids: StringBuilder::new(),
+            creators: StringDictionaryBuilder::new(),
+            statuses: StringDictionaryBuilder::new(),
+            created_at: TimestampMicrosecondBuilder::new(),
+            made_by_model: BooleanBuilder::new(),
+            counts: [0; Action::ALL.len()],
+        }
+    }
+
+    /// Makes sure that all rows so far are in it.
+    ///
+    /// # Errors
+    /// [`PlanTooLargeError`] where some are not.
+    pub fn check_size(&self) -> Result<(), PlanTooLargeError> {
+        let Self { most_bytes, id_bytes, .. } = *self;
+        if id_bytes > most_bytes { Err(PlanTooLargeError { most_bytes }) } else { Ok(()) }
+    }
+
     /// What is there: it would go, or, when it is input-level, be spared.
     pub fn push_listed(&mut self, input_id: &str, row: &Row<'_>) {
         let action = if row.input_level { Action::Spare } else { Action::Delete };
@@ -270,6 +309,10 @@ impl PlanBuilder {
     }
 
     fn push(&mut self, action: Action, input_id: &str, annotation_id: Option<&str>, row: Option<&Row<'_>>) {
+        self.id_bytes += input_id.len() + annotation_id.map_or(0, str::len);
+        if self.check_size().is_err() {
+            return;
+        }
         self.counts[action as usize] += 1;
         self.actions.append_value(action.name());
         self.input_ids.append_value(input_id);
@@ -317,6 +360,19 @@ mod tests {
 
     use super::*;
     use crate::wire::api::Annotation;
+
+    #[test]
+    fn a_plan_with_more_bytes_of_ids_than_a_column_can_hold_says_so() {
+        let mut plan = PlanBuilder::with_most_bytes(10);
+        plan.push_absent("photo", Some("box-1"));
+        assert_eq!(plan.check_size(), Ok(()));
+        plan.push_absent("p", None);
+        let error = plan.check_size().unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the IDs of a plan may have 10 bytes in all, and these have more: plan fewer at a time"
+        );
+    }
 
     proptest! {
         #[test]

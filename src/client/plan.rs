@@ -57,6 +57,8 @@ async fn looked_up(client: &Client, call: &Call) -> Result<PlanBuilder, Arc<Erro
             call.has_looked_up(part.ids.len());
             enter(&mut plan, call, &part);
         }
+        let check = plan.check_size();
+        check.map_err(|error| Arc::new(Error::Limit { message: format!("{error}. Nothing was deleted") }))?;
         if let Some(most) = call.precautions().max_deletions
             && plan.deletions() > most
         {

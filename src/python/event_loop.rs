@@ -29,7 +29,7 @@ use super::{
     exit, logging,
     progress::ProgressReporter,
     runtime::{Work, runtime},
-    wait::{caught, result_or},
+    wait::{caught, caught_here, result_or},
 };
 use crate::client::Call;
 
@@ -357,7 +357,7 @@ impl Completions {
         let arrived = mem::take(&mut lock(&self.state).arrived);
         let mut completed = Vec::with_capacity(arrived.len());
         for Completion { future, finish } in arrived {
-            let result = finish(py);
+            let result = caught_here(|| finish(py)).flatten();
             future.get().set_result(py, result);
             completed.push(future);
         }

@@ -124,6 +124,14 @@ pub async fn caught<T>(work: impl Future<Output = T>) -> PyResult<T> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panicked| PyRuntimeError::new_err(bug(&*panicked)))
 }
 
+/// Like [`caught`], of what is done at once.
+///
+/// # Errors
+/// A `RuntimeError` with what it panicked with.
+pub fn caught_here<T>(work: impl FnOnce() -> T) -> PyResult<T> {
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panicked| PyRuntimeError::new_err(bug(&*panicked)))
+}
+
 fn bug(panicked: &(dyn Any + Send)) -> String {
     let text = panicked.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panicked.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");

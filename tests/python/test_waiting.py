@@ -102,6 +102,15 @@ async def test_bad_ids_are_refused_before_anything_is_sent(service: OfficialServ
     assert service.calls == []
 
 
+@pytest.mark.parametrize("timeout", [1e12, 1e300])
+async def test_a_timeout_that_no_clock_can_hold_is_refused(
+    timeout: float, service: OfficialService, client: Client
+) -> None:
+    with pytest.raises(ValueError, match="give at most 31536000 seconds, which is a year. Nothing was sent"):
+        await client.delete_annotation_async("photo", "box", timeout=timeout)
+    assert service.calls == []
+
+
 def test_one_client_serves_many_threads_and_loops(service: OfficialService) -> None:
     async def awaited(client: Client, n: int) -> None:
         await client.delete_annotation_async("photo", f"box-{n}")
