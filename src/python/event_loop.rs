@@ -111,13 +111,17 @@ impl CallFuture {
 
     /// Takes the result. The task does not run before [`wake`](Self::wake).
     fn set_result(&self, py: Python<'_>, result: PyResult<Py<PyAny>>) {
-        let message =
-            self.state().cancelled.as_ref().map(|message| message.as_ref().map(|it| it.clone_ref(py)));
-        let result = match message {
-            Some(message) => Err(cancelled_error(py, message)),
-            None => result,
-        };
-        self.state().result = Some(result);
+        let message = |message: &Option<Py<PyAny>>| message.as_ref().map(|message| message.clone_ref(py));
+        let cancelled = self.state().cancelled.as_ref().map(message);
+        // Made without the lock: it may import a module.
+        let error = cancelled.map(|message| cancelled_error(py, message));
+        let mut state = self.state();
+        if error.is_none() && state.cancelled.is_some() {
+            // It was cancelled just now, and the task was told that it is.
+            drop(state);
+            return self.set_result(py, result);
+        }
+        state.result = Some(error.map_or(result, Err));
     }
 
     /// Runs the task that waits, up to its next `await`. Called in its loop.

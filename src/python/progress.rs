@@ -141,7 +141,8 @@ impl ProgressReporter {
         call: &Call,
         work: impl Future<Output = T>,
     ) -> (T, Option<PyErr>) {
-        let mut raised = self.report_in_loop(locals, call, false).await.err();
+        let mut raised =
+            call.within_time(self.report_in_loop(locals, call, false)).await.and_then(Result::err);
         if raised.is_some() {
             call.end(ENDED_BY_CALLBACK);
         }
@@ -174,7 +175,7 @@ impl ProgressReporter {
             self.report_in_loop(locals, call, true).await
         };
         if raised.is_none() {
-            // Nobody waits for the callback of a call that was cancelled, and lasts longer than its grace.
+            // A callback that lasts longer than the grace of a call that was cancelled is not awaited.
             raised = call.within_time(last).await.and_then(Result::err);
         }
         (done, raised)
