@@ -106,7 +106,7 @@ async def test_bad_ids_are_refused_before_anything_is_sent(service: OfficialServ
 async def test_a_timeout_that_no_clock_can_hold_is_refused(
     timeout: float, service: OfficialService, client: Client
 ) -> None:
-    with pytest.raises(ValueError, match="give at most 31536000 seconds, which is a year. Nothing was sent"):
+    with pytest.raises(ValueError, match="give at most 31536000 seconds, which is a year"):
         await client.delete_annotation_async("photo", "box", timeout=timeout)
     assert service.calls == []
 
