@@ -19,6 +19,10 @@ def _client_or_shared(client: Client | None) -> Client:
     """Give the client, or the one that the functions share: it is made anew when the environment has changed."""
     global _shared
     if client is not None:
+        if not hasattr(client, "delete_annotations"):
+            raise TypeError(
+                f"client is {client!r}: give a Client, or None for the one that the functions share. Nothing was sent"
+            )
         return client
     native = _native.shared_client()
     shared = _shared

@@ -141,8 +141,10 @@ impl ProgressReporter {
         call: &Call,
         work: impl Future<Output = T>,
     ) -> (T, Option<PyErr>) {
-        let mut raised =
-            call.within_time(self.report_in_loop(locals, call, false)).await.and_then(Result::err);
+        // A callback that lasts longer than the grace of a call that was cancelled is not awaited, nor called again.
+        let first = call.within_time(self.report_in_loop(locals, call, false)).await;
+        let is_over = first.is_none();
+        let mut raised = first.and_then(Result::err);
         if raised.is_some() {
             call.end(ENDED_BY_CALLBACK);
         }
@@ -163,7 +165,7 @@ impl ProgressReporter {
                         raised = Some(error);
                     }
                 }
-                _ = ticks.tick(), if !is_reporting && raised.is_none() => {
+                _ = ticks.tick(), if !is_reporting && !is_over && raised.is_none() => {
                     (report, is_reporting) = (Box::pin(self.report_in_loop(locals, call, false)), true);
                 }
             }
@@ -174,8 +176,7 @@ impl ProgressReporter {
             }
             self.report_in_loop(locals, call, true).await
         };
-        if raised.is_none() {
-            // A callback that lasts longer than the grace of a call that was cancelled is not awaited.
+        if raised.is_none() && !is_over {
             raised = call.within_time(last).await.and_then(Result::err);
         }
         (done, raised)

@@ -278,6 +278,29 @@ def test_a_client_can_be_subclassed_and_the_functions_use_it(emulator: Emulator)
         assert repr(client).startswith('Audited(user_id="emulator-user"')
 
 
+def test_what_is_no_client_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match="client is 'x': give a Client, or None for the one that the functions share"
+    ):
+        clarifai_annotations.delete_annotation("photo", "box-0", client="x")  # type: ignore[arg-type]
+
+
+async def test_a_callback_that_does_not_end_does_not_keep_a_cancelled_call(emulator: Emulator) -> None:
+    begun = asyncio.Event()
+
+    async def callback(_: Progress) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    with emulator.client(cancel_grace=0) as client:
+        task = asyncio.ensure_future(client.delete_annotations_async(*COLUMNS, progress=callback))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert emulator.requests == []
+
+
 def test_tools_see_plain_functions_and_methods() -> None:
     wrapped = functools.wraps(clarifai_annotations.delete_annotations)(lambda: None)
     assert wrapped.__name__ == "delete_annotations"
