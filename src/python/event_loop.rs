@@ -62,7 +62,8 @@ where
         let work = caught(work);
         let (finish, raised) = match &reporter {
             None => (work.await, None),
-            Some((reporter, locals)) => reporter.report_while(locals, &call, work).await,
+            // Boxed: most calls have none, and need not carry what it takes.
+            Some((reporter, locals)) => Box::pin(reporter.report_while(locals, &call, work)).await,
         };
         log.flush().await;
         let finish = move |py: Python<'_>| result_or(py, raised, finish.and_then(|finish| finish(py)));
@@ -154,13 +155,15 @@ impl CallFuture {
         this
     }
 
-    fn __next__(this: &Bound<'_, Self>) -> PyResult<Py<Self>> {
+    fn __next__(this: &Bound<'_, Self>) -> PyResult<Option<Py<Self>>> {
         let py = this.py();
         if !this.get().done() {
             this.get().set_blocking(true);
-            return Ok(this.clone().unbind());
+            return Ok(Some(this.clone().unbind()));
         }
-        Err(PyStopIteration::new_err((this.get().result(py)?,)))
+        let result = this.get().result(py)?;
+        // An iterator that just ends gives `None`; an exception that says so costs a microsecond.
+        if result.is_none(py) { Ok(None) } else { Err(PyStopIteration::new_err((result,))) }
     }
 
     /// Ends the call: the coroutine that awaited it was closed, so nobody takes the result.
