@@ -128,11 +128,11 @@ def delete_annotations(
         on_failure: ``"raise"`` raises when not everything was deleted, after everything was
             attempted; ``"report"`` returns the report.
         progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
-            times a second, in the calling thread or the event loop; the last has ``finished`` set.
-            An exception that it raises stops the run and is raised.
+            times a second, in the calling thread or the event loop and in your `contextvars` context; the last has
+            ``finished`` set. Where the call is awaited it may be a coroutine function. An exception that it
+            raises stops the run and is raised.
         timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
-            sent, and responses in flight are awaited for
-            ``cancel_grace`` seconds more.
+            sent, and responses in flight are awaited for ``cancel_grace`` seconds more.
         backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
             deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
             backup that is there is added to. `restore_annotations` posts it back.
@@ -242,11 +242,11 @@ def delete_input_annotations(
         on_failure: ``"raise"`` raises when not everything was deleted, after everything was
             attempted; ``"report"`` returns the report.
         progress: ``True`` shows a bar, where tqdm is installed. A callable gets a `Progress` at most ten
-            times a second, in the calling thread or the event loop; the last has ``finished`` set.
-            An exception that it raises stops the run and is raised.
+            times a second, in the calling thread or the event loop and in your `contextvars` context; the last has
+            ``finished`` set. Where the call is awaited it may be a coroutine function. An exception that it
+            raises stops the run and is raised.
         timeout: Seconds for the whole call; ``None`` for no limit. When they are over nothing more is
-            sent, and responses in flight are awaited for
-            ``cancel_grace`` seconds more.
+            sent, and responses in flight are awaited for ``cancel_grace`` seconds more.
         backup: Path of a Parquet file: each annotation is listed, written and synced there before it is
             deleted, byte for byte as the service has it, and one that cannot be saved is not deleted. A
             backup that is there is added to. `restore_annotations` posts it back.
@@ -342,7 +342,7 @@ def plan_deletion(
     Args:
         input_ids: IDs of the inputs, as in `delete_annotations`.
         annotation_ids: IDs of the annotations, as many, in the same order.
-        progress: ``True`` for a bar, or a callable that takes a `Progress`.
+        progress: ``True`` for a bar, or a callable that takes a `Progress`, as in `delete_annotations`.
         timeout: Seconds for the whole call; ``None`` for no limit.
         client: The client to use; ``None`` for the one that the functions share.
 
@@ -411,7 +411,7 @@ def plan_input_deletion(
         input_ids: IDs of the inputs, as in `delete_input_annotations`.
         max_deletions: The most annotations that may go: the plan stops when it has found more.
             ``None`` for no limit.
-        progress: ``True`` for a bar, or a callable that takes a `Progress`.
+        progress: ``True`` for a bar, or a callable that takes a `Progress`, as in `delete_annotations`.
         timeout: Seconds for the whole call; ``None`` for no limit.
         client: The client to use; ``None`` for the one that the functions share.
 
@@ -488,7 +488,7 @@ def restore_annotations(
         input_ids: Only annotations of these inputs: a column as in `delete_annotations`; ``None`` for all.
         on_failure: ``"raise"`` raises when not everything is there again, after everything was
             attempted; ``"report"`` returns the report.
-        progress: ``True`` for a bar, or a callable that takes a `Progress`.
+        progress: ``True`` for a bar, or a callable that takes a `Progress`, as in `delete_annotations`.
         timeout: Seconds for the whole call; ``None`` for no limit.
         client: The client to use; ``None`` for the one that the functions share. Only annotations of
             its user and app are restored.
