@@ -274,6 +274,7 @@ async fn delete(script: &Script, port: u16) -> Vec<Outcome> {
         max_in_flight: 2,
         request_timeout: Duration::from_secs(5),
         max_attempts: u32::from(script.max_attempts % 3) + 1,
+        ..Limits::default()
     };
     let arguments = Arguments {
         user_id: Some("me".into()),
