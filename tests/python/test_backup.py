@@ -515,8 +515,9 @@ def torn_backups(draw: st.DrawFn) -> tuple[bytes, list[Pair]]:
     """A backup of the first form that was cut off somewhere, with something else behind it, and what of it counts."""
     whole, ends, pairs = five_row_groups()
     at = draw(st.one_of(st.integers(ends[0], ends[-1]), st.sampled_from(ends)))
-    kept = pairs[: 7 * sum(end <= at for end in ends)]
-    return whole[:at] + GARBAGE[draw(st.sampled_from(sorted(GARBAGE)))], kept
+    torn = whole[:at] + GARBAGE[draw(st.sampled_from(sorted(GARBAGE)))]
+    # What is behind it may happen to be what was cut off.
+    return torn, pairs[: 7 * sum(torn.startswith(whole[:end]) for end in ends)]
 
 
 each_torn = settings(max_examples=random_cases.cases(80))
