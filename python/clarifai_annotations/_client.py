@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from ._native import DeleteReport, RestoreReport
+    from ._native import DeleteReport, NativeClient, RestoreReport
     from ._types import IdColumn, OnFailure, Path, ProgressCallback
 
 
@@ -55,7 +55,7 @@ class Client:
 
     """
 
-    _native: _native.NativeClient
+    _native: NativeClient
 
     def __init__(
         self,
@@ -89,6 +89,13 @@ class Client:
             cancel_grace,
         )
 
+    @classmethod
+    def _of(cls, native: NativeClient, attributes: dict[str, Any] | None = None) -> Self:
+        self = cls.__new__(cls)
+        self.__dict__.update(attributes or {})
+        self._native = native
+        return self
+
     @property
     def user_id(self) -> str:
         """Owner of the app."""
@@ -121,10 +128,7 @@ class Client:
             >>> dogs = client.for_app("dogs")
 
         """
-        other = self.__class__.__new__(self.__class__)
-        other.__dict__.update(self.__dict__)
-        other._native = self._native.for_app(app_id, user_id)
-        return other
+        return self._of(self._native.for_app(app_id, user_id), self.__dict__)
 
     def delete_annotation(
         self, input_id: str, annotation_id: str, *, missing_ok: bool = False, timeout: float | None = None

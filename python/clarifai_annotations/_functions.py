@@ -12,25 +12,16 @@ if TYPE_CHECKING:
     from ._plan import DeletionPlan
     from ._types import IdColumn, OnFailure, Path, ProgressCallback
 
-_shared: Client | None = None
-
 
 def _client_or_shared(client: Client | None) -> Client:
     """Give the client, or the one that the functions share: it is made anew when the environment has changed."""
-    global _shared
-    if client is not None:
-        if not hasattr(client, "delete_annotations"):
-            raise TypeError(
-                f"client is {client!r}: give a Client, or None for the one that the functions share. Nothing was sent"
-            )
-        return client
-    native = _native.shared_client()
-    shared = _shared
-    if shared is None or shared._native is not native:
-        shared = Client.__new__(Client)
-        shared._native = native
-        _shared = shared
-    return shared
+    if client is None:
+        return Client._of(_native.shared_client())
+    if not hasattr(client, "delete_annotations"):
+        raise TypeError(
+            f"client is {client!r}: give a Client, or None for the one that the functions share. Nothing was sent"
+        )
+    return client
 
 
 def delete_annotation(

@@ -13,7 +13,7 @@ use arrow_array::{
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 use pyo3::{exceptions::PyOSError, prelude::*, types::PyCapsule};
 
-use super::{delete::absolute, errors, table};
+use super::{errors, parameters::absolute, table};
 use crate::{
     backup::{BackupReader, BackupRow},
     error::Error,

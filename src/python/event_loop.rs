@@ -273,7 +273,7 @@ type Finish = dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send;
 #[pyclass(frozen)]
 #[derive(Default)]
 pub struct CompletionQueue {
-    state: Arc<Mutex<QueueState>>,
+    state: Mutex<QueueState>,
 }
 
 #[derive(Default)]
@@ -287,12 +287,13 @@ struct QueueState {
 
 /// The end of a queue where results come in.
 #[derive(Clone)]
-struct Completions {
-    state: Arc<Mutex<QueueState>>,
-    queue: Arc<Py<CompletionQueue>>,
-}
+struct Completions(Arc<Py<CompletionQueue>>);
 
 impl CompletionQueue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The queue of a loop, made at its first call. It goes with the loop.
     fn of_loop(event_loop: &Bound<'_, PyAny>) -> PyResult<Completions> {
         static QUEUES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -303,7 +304,7 @@ impl CompletionQueue {
         if let Some((weak, queue)) = &*latest
             && weak.bind(py).upgrade().is_some_and(|of_latest| of_latest.is(event_loop))
         {
-            return Ok(Completions::of(queue.clone_ref(py)));
+            return Ok(Completions(Arc::new(queue.clone_ref(py))));
         }
         drop(latest);
         let make_queues = || py.import("weakref")?.getattr("WeakKeyDictionary")?.call0().map(Bound::unbind);
@@ -320,12 +321,8 @@ impl CompletionQueue {
         let latest = (weak, queue.clone_ref(py));
         let replaced = LATEST.lock().unwrap_or_else(PoisonError::into_inner).replace(latest);
         drop(replaced);
-        Ok(Completions::of(queue))
+        Ok(Completions(Arc::new(queue)))
     }
-}
-
-fn lock(state: &Mutex<QueueState>) -> MutexGuard<'_, QueueState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[pymethods]
@@ -335,19 +332,19 @@ impl CompletionQueue {
         // One by one: a task may run the loop in itself (nest_asyncio), or raise what a signal handler raised. The others
         // are here then, and the loop is woken again for them.
         loop {
-            let Some(future) = lock(&self.state).completed.pop_front() else { return Ok(()) };
+            let Some(future) = self.lock().completed.pop_front() else { return Ok(()) };
             CallFuture::wake(future.bind(py))?;
         }
     }
 }
 
 impl Completions {
-    fn of(queue: Py<CompletionQueue>) -> Self {
-        Self { state: Arc::clone(&queue.get().state), queue: Arc::new(queue) }
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.0.get().lock()
     }
 
     fn push(&self, completion: Completion) {
-        let mut state = lock(&self.state);
+        let mut state = self.lock();
         state.arrived.push(completion);
         let is_first = state.arrived.len() == 1;
         drop(state);
@@ -361,14 +358,14 @@ impl Completions {
 
     /// Gives the futures their results, and wakes the loop.
     fn complete(&self, py: Python<'_>) {
-        let arrived = mem::take(&mut lock(&self.state).arrived);
+        let arrived = mem::take(&mut self.lock().arrived);
         let mut completed = Vec::with_capacity(arrived.len());
         for Completion { future, finish } in arrived {
             let result = caught_here(|| finish(py)).flatten();
             future.get().set_result(py, result);
             completed.push(future);
         }
-        let mut state = lock(&self.state);
+        let mut state = self.lock();
         state.completed.extend(completed);
         let is_watched = mem::replace(&mut state.is_watched, true);
         drop(state);
@@ -388,25 +385,25 @@ impl Completions {
             let completions = self.clone();
             runtime().spawn_blocking(move || exit::attach(|py| completions.wake(py)));
         }
-        lock(&self.state).is_watched = false;
+        self.lock().is_watched = false;
     }
 
     /// Whether tasks have not run yet. If there are none, they are not watched any more.
     fn has_waiting(&self) -> bool {
-        let mut state = lock(&self.state);
+        let mut state = self.lock();
         state.is_watched = !state.completed.is_empty();
         state.is_watched
     }
 
     fn wake(&self, py: Python<'_>) {
-        let event_loop = lock(&self.state).completed.iter().find_map(|future| future.get().get_loop(py));
+        let event_loop = self.lock().completed.iter().find_map(|future| future.get().get_loop(py));
         let Some(event_loop) = event_loop else { return };
-        let drain = self.queue.getattr(py, intern!(py, "drain"));
+        let drain = self.0.getattr(py, intern!(py, "drain"));
         let woken = drain
             .and_then(|drain| event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (drain,)));
         if woken.is_err() {
             // The loop is closed, and nobody is left who waits. The futures hold it, and their tasks.
-            let completed = mem::take(&mut lock(&self.state).completed);
+            let completed = mem::take(&mut self.lock().completed);
             drop(completed);
         }
     }

@@ -14,8 +14,8 @@ use std::{
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use super::{
-    delete::{absolute, timeout_of},
     errors,
+    parameters::{absolute, timeout_of},
     wait::SIGNAL_INTERVAL,
 };
 use crate::{backup, config::DEFAULT_CANCEL_GRACE, error::Error, journal};

@@ -8,6 +8,7 @@
 //! | `journal` | journals, as the command line looks at them |
 //! | `parquet` | rows out of Parquet files |
 //! | `columns` | Python objects → ID columns |
+//! | `parameters` | what several functions take beside IDs |
 //! | `wait` | how a call waits: blocking or awaited; panics |
 //! | `runtime` | the tokio runtime, and which thread drives it |
 //! | `event_loop` | results on their way to event loops |
@@ -30,6 +31,7 @@ mod exit;
 mod fold;
 mod journal;
 mod logging;
+mod parameters;
 mod parquet;
 mod plan;
 mod progress;

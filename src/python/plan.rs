@@ -22,11 +22,12 @@ use pyo3::{
 use super::{
     client::NativeClient,
     columns,
-    delete::{BackupPath, JournalPlace, Options, delete_many, new_call, precautions, twins},
+    delete::delete_many,
     errors,
+    parameters::{BackupPath, JournalPlace, Options, new_call, precautions},
     progress::{ProgressReporter, Work},
     sequence, table,
-    wait::Wait,
+    wait::{Wait, twins},
 };
 use crate::{
     client::Client,
@@ -117,32 +118,18 @@ pub struct NativePlan {
 twins!(execute => execute_plan, execute_plan_async (
     plan: &Bound<'py, NativePlan>,
     missing_ok: bool,
-    on_failure: &str,
-    progress: &Bound<'py, PyAny>,
-    timeout: Option<f64>,
-    backup: Option<BackupPath>,
-    journal: Option<JournalPlace>,
-    max_deletions: Option<i64>,
-));
+) options);
 
-#[allow(clippy::too_many_arguments)]
 fn execute<'py>(
     client: &Bound<'py, NativeClient>,
     plan: &Bound<'py, NativePlan>,
     missing_ok: bool,
-    on_failure: &str,
-    progress: &Bound<'py, PyAny>,
-    timeout: Option<f64>,
-    backup: Option<BackupPath>,
-    journal: Option<JournalPlace>,
-    max_deletions: Option<i64>,
+    options: Options<'_, 'py>,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let precautions = precautions(backup, journal, max_deletions)?;
     let plan = plan.get();
     plan.check_client(client)?;
-    let options = Options { missing_ok, on_failure, progress, timeout, precautions };
-    delete_many(client.get().client(), plan.plan.targets(), options, wait)
+    delete_many(client.get().client(), plan.plan.targets(), missing_ok, options, wait)
 }
 
 #[pymethods]

@@ -1,12 +1,15 @@
 //! Progress reports: what a caller is told while a call for many is under way, and when.
 
 use std::{
-    future::{self, Future},
-    pin::{Pin, pin},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use futures_util::{
+    FutureExt as _,
+    future::{Fuse, FusedFuture as _},
+};
 use pyo3::{
     exceptions::PyTypeError,
     intern,
@@ -149,8 +152,7 @@ impl ProgressReporter {
             call.end(ENDED_BY_CALLBACK);
         }
         let mut work = pin!(work);
-        let mut report: Pin<Box<dyn Future<Output = PyResult<()>> + Send + '_>> = Box::pin(future::pending());
-        let mut is_reporting = false;
+        let mut report = pin!(Fuse::terminated());
         let mut ticks = time::interval_at(time::Instant::now() + INTERVAL, INTERVAL);
         // A loop that is busy is told once when it has time.
         ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -159,19 +161,18 @@ impl ProgressReporter {
                 biased;
                 done = &mut work => break done,
                 reported = &mut report => {
-                    (report, is_reporting) = (Box::pin(future::pending()), false);
                     if let Err(error) = reported {
                         call.end(ENDED_BY_CALLBACK);
                         raised = Some(error);
                     }
                 }
-                _ = ticks.tick(), if !is_reporting && !is_over && raised.is_none() => {
-                    (report, is_reporting) = (Box::pin(self.report_in_loop(locals, call, false)), true);
+                _ = ticks.tick(), if report.is_terminated() && !is_over && raised.is_none() => {
+                    report.set(self.report_in_loop(locals, call, false).fuse());
                 }
             }
         };
         let last = async {
-            if is_reporting {
+            if !report.is_terminated() {
                 report.await?;
             }
             self.report_in_loop(locals, call, true).await

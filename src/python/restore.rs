@@ -6,12 +6,11 @@ use pyo3::prelude::*;
 
 use super::{
     client::NativeClient,
-    columns,
-    delete::{absolute, raises, timeout_of, twins},
-    errors,
+    columns, errors,
+    parameters::{absolute, raises, timeout_of},
     progress::{ProgressReporter, Work},
     report::RestoreReport,
-    wait::Wait,
+    wait::{Wait, twins},
 };
 use crate::client::Call;
 

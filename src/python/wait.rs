@@ -30,6 +30,48 @@ pub enum Wait {
     Awaited,
 }
 
+/// Makes a function of the module and its awaited twin of a body that takes a client, the parameters, and how to wait.
+/// With `options` behind them, both also take the parameters of every deletion of many, and the body gets these as
+/// [`Options`](super::parameters::Options).
+macro_rules! twins {
+    ($body:path => $function:ident, $twin:ident $parameters:tt $($options:ident)?) => {
+        $crate::python::wait::function!($function, $body, Wait::Blocking, $parameters $($options)?);
+        $crate::python::wait::function!($twin, $body, Wait::Awaited, $parameters $($options)?);
+    };
+}
+pub(super) use twins;
+
+/// One of the twins.
+macro_rules! function {
+    ($function:ident, $body:path, $wait:expr, ($($parameter:ident: $kind:ty),* $(,)?)) => {
+        #[pyfunction]
+        pub fn $function<'py>(
+            client: &Bound<'py, NativeClient>, $($parameter: $kind),*
+        ) -> PyResult<Bound<'py, PyAny>> {
+            $body(client, $($parameter,)* $wait)
+        }
+    };
+    ($function:ident, $body:path, $wait:expr, ($($parameter:ident: $kind:ty),* $(,)?) options) => {
+        #[pyfunction]
+        #[allow(clippy::too_many_arguments)]
+        pub fn $function<'py>(
+            client: &Bound<'py, NativeClient>,
+            $($parameter: $kind,)*
+            on_failure: &str,
+            progress: &Bound<'py, PyAny>,
+            timeout: Option<f64>,
+            backup: Option<BackupPath>,
+            journal: Option<JournalPlace>,
+            max_deletions: Option<i64>,
+        ) -> PyResult<Bound<'py, PyAny>> {
+            let precautions = precautions(backup, journal, max_deletions)?;
+            let options = Options { on_failure, progress, timeout, precautions };
+            $body(client, $($parameter,)* options, $wait)
+        }
+    };
+}
+pub(super) use function;
+
 /// How many tasks the runtime of this process has: for tests that look for leaked ones.
 #[pyfunction]
 pub fn live_tasks() -> usize {
