@@ -246,10 +246,23 @@ pub struct PlanTooLargeError {
     most_bytes: usize,
 }
 
+/// How many bytes the IDs of a plan have, and may have.
+struct IdBytes {
+    used: usize,
+    most: usize,
+}
+
+impl Default for IdBytes {
+    fn default() -> Self {
+        // The offsets of a column are of 32 bits, with a sign.
+        Self { used: 0, most: i32::MAX as usize }
+    }
+}
+
 /// Collects a plan row by row.
+#[derive(Default)]
 pub struct PlanBuilder {
-    most_bytes: usize,
-    id_bytes: usize,
+    id_bytes: IdBytes,
     actions: StringDictionaryBuilder<Int32Type>,
     input_ids: StringBuilder,
     annotation_ids: StringBuilder,
@@ -260,36 +273,14 @@ pub struct PlanBuilder {
     counts: [usize; Action::ALL.len()],
 }
 
-impl Default for PlanBuilder {
-    fn default() -> Self {
-        // The offsets of a column are of 32 bits, with a sign.
-        Self::with_most_bytes(i32::MAX as usize)
-    }
-}
-
 impl PlanBuilder {
-    fn with_most_bytes(most_bytes: usize) -> Self {
-        Self {
-            most_bytes,
-            id_bytes: 0,
-            actions: StringDictionaryBuilder::new(),
-            input_ids: StringBuilder::new(),
-            annotation_ids: StringBuilder::new(),
-            creators: StringDictionaryBuilder::new(),
-            statuses: StringDictionaryBuilder::new(),
-            created_at: TimestampMicrosecondBuilder::new(),
-            made_by_model: BooleanBuilder::new(),
-            counts: [0; Action::ALL.len()],
-        }
-    }
-
     /// Makes sure that all rows so far are in it.
     ///
     /// # Errors
     /// [`PlanTooLargeError`] where some are not.
     pub fn check_size(&self) -> Result<(), PlanTooLargeError> {
-        let Self { most_bytes, id_bytes, .. } = *self;
-        if id_bytes > most_bytes { Err(PlanTooLargeError { most_bytes }) } else { Ok(()) }
+        let IdBytes { used, most } = self.id_bytes;
+        if used > most { Err(PlanTooLargeError { most_bytes: most }) } else { Ok(()) }
     }
 
     /// What is there: it would go, or, when it is input-level, be spared.
@@ -309,7 +300,7 @@ impl PlanBuilder {
     }
 
     fn push(&mut self, action: Action, input_id: &str, annotation_id: Option<&str>, row: Option<&Row<'_>>) {
-        self.id_bytes += input_id.len() + annotation_id.map_or(0, str::len);
+        self.id_bytes.used += input_id.len() + annotation_id.map_or(0, str::len);
         if self.check_size().is_err() {
             return;
         }
@@ -363,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_plan_with_more_bytes_of_ids_than_a_column_can_hold_says_so() {
-        let mut plan = PlanBuilder::with_most_bytes(10);
+        let mut plan = PlanBuilder { id_bytes: IdBytes { used: 0, most: 10 }, ..PlanBuilder::default() };
         plan.push_absent("photo", Some("box-1"));
         assert_eq!(plan.check_size(), Ok(()));
         plan.push_absent("p", None);
