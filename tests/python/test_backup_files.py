@@ -173,18 +173,23 @@ def test_a_symbolic_link_is_followed_and_stays(
 def test_two_spellings_of_one_path_are_one_backup(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to("disk")
-    with Emulator(latency=0.3) as slow, slow.client() as client, ThreadPoolExecutor(2) as threads:
-        seed(slow, PAIRS)
+    kept = tmp_path / "disk" / "kept.parquet"
+    with Emulator() as emulator, emulator.client() as client, ThreadPoolExecutor(2) as threads:
+        seed(emulator, PAIRS)
+        # It has opened its backup, and waits for a list until its connection is cut off.
+        emulator.inject("unanswered")
         under_way = threading.Event()
         first = threads.submit(
-            client.delete_annotations, ["p"], ["a"], backup=tmp_path / "disk" / "kept.parquet",
-            progress=when_it_is_under_way(under_way.set),
+            client.delete_annotations, ["p"], ["a"], backup=kept,
+            progress=when_it_is_under_way(under_way.set, lambda: emulator.requests),
         )  # fmt: skip
         assert under_way.wait(30)
         with pytest.raises(BackupError, match="is being written by another call"):
             client.delete_annotations(["q"], ["a"], backup=tmp_path / "link" / ".." / "link" / "kept.parquet")
+        emulator.suspend()
+        emulator.resume()
         first.result()
-    assert [pair for pair, _ in copies(tmp_path / "disk" / "kept.parquet")] == [("p", "a")]
+    assert [pair for pair, _ in copies(kept)] == [("p", "a")]
 
 
 # -- Who may write it ----------------------------------------------------------------------------------------------
