@@ -24,7 +24,7 @@ import clarifai_annotations
 import random_cases
 from child_calls import ChildCalls, child_calls
 from clarifai_annotations import BackupError, Client, Progress
-from clarifai_annotations.emulator import Emulator
+from clarifai_annotations.emulator import Emulator, Fault
 from copies import Pair, columns, copies, logs, seed, stored
 
 PAIRS: list[Pair] = [("p", "a"), ("q", "a"), ("p", "b")]
@@ -177,7 +177,7 @@ def test_two_spellings_of_one_path_are_one_backup(tmp_path: Path) -> None:
     with Emulator() as emulator, emulator.client() as client, ThreadPoolExecutor(2) as threads:
         seed(emulator, PAIRS)
         # It has opened its backup, and waits for a list until its connection is cut off.
-        emulator.inject("unanswered")
+        emulator.inject(Fault.unanswered())
         under_way = threading.Event()
         first = threads.submit(
             client.delete_annotations, ["p"], ["a"], backup=kept,
