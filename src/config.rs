@@ -49,6 +49,9 @@ const RATE_LIMITS: RangeInclusive<f64> = 0.001..=100_000.0;
 /// <https://docs.clarifai.com/control/authentication/pat>.
 pub const TOKENS_URL: &str = "https://clarifai.com/settings/security";
 
+/// The environment variable that names the folder in which processes share files.
+pub const RUNTIME_DIR: &str = "CLARIFAI_ANNOTATIONS_RUNTIME_DIR";
+
 /// Where a setting was found. Its text is the name of the place, so that a message says what to change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -197,11 +200,24 @@ pub struct Arguments {
     pub limits: Limits,
 }
 
+/// How many requests may be sent in a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// So many in any second.
+    PerSecond(f64),
+    /// As many as the service lets through: begins at Clarifai's default, and finds out.
+    Auto,
+    /// As many as there are.
+    Unlimited,
+}
+
 /// How much, how fast, how long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Requests that may leave in any second; `None` lifts the pace.
-    pub requests_per_second: Option<f64>,
+    /// Requests that may be sent in any second.
+    pub requests_per_second: Rate,
+    /// Whether all processes of this machine that send for the same user at the same service share the rate limit.
+    pub shared_rate_limit: bool,
     /// IDs in one request, 1 to 128.
     pub batch_size: usize,
     /// Requests under way at once.
@@ -217,7 +233,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            requests_per_second: Some(f64::from(wire::DEFAULT_REQUESTS_PER_SECOND)),
+            requests_per_second: Rate::PerSecond(f64::from(wire::DEFAULT_REQUESTS_PER_SECOND)),
+            shared_rate_limit: true,
             batch_size: wire::MAX_BATCH,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
@@ -230,12 +247,12 @@ impl Default for Limits {
 impl Limits {
     fn check(&self) -> Result<(), ConfigurationError> {
         let refuse = |text: String| Err(ConfigurationError(text));
-        if let Some(rate) = self.requests_per_second
+        if let Rate::PerSecond(rate) = self.requests_per_second
             && !RATE_LIMITS.contains(&rate)
         {
             let (slowest, fastest) = (RATE_LIMITS.start(), RATE_LIMITS.end());
             return refuse(format!(
-                "requests_per_second is {rate}: give a number from {slowest} to {fastest}, or None for no limit"
+                "requests_per_second is {rate}: give a number from {slowest} to {fastest}, \"auto\", or None for no limit"
             ));
         }
         if !(1..=wire::MAX_BATCH).contains(&self.batch_size) {
@@ -268,6 +285,10 @@ pub struct Settings {
     pub proxy: Option<Proxy>,
     /// Limits of the traffic.
     pub limits: Limits,
+    /// Where processes of this user share files, if that is said (`CLARIFAI_ANNOTATIONS_RUNTIME_DIR`).
+    pub runtime_dir: Option<PathBuf>,
+    /// Where the system says that such files belong (`XDG_RUNTIME_DIR`).
+    pub xdg_runtime_dir: Option<PathBuf>,
     /// Where it was found.
     pub origins: Origins,
 }
@@ -319,6 +340,8 @@ impl Settings {
             base_url,
             root_certificates_path,
             limits: arguments.limits,
+            runtime_dir: variable(RUNTIME_DIR).map(PathBuf::from),
+            xdg_runtime_dir: variable("XDG_RUNTIME_DIR").map(PathBuf::from),
             origins: Origins {
                 user_id: of_user_id,
                 app_id: of_app_id,

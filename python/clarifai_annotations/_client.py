@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from ._native import DeleteReport, NativeClient, RestoreReport
-    from ._types import IdColumn, OnFailure, Path, ProgressCallback
+    from ._types import IdColumn, OnFailure, Path, ProgressCallback, RequestsPerSecond
 
 
 class Client:
@@ -37,8 +37,11 @@ class Client:
             A host without a scheme is refused unless it is Clarifai's.
         root_certificates_path: PEM file of the authorities to trust instead of the system's
             (``CLARIFAI_ROOT_CERTIFICATES_PATH``).
-        requests_per_second: Requests that may leave in any second; ``None`` lifts the pace.
-            Clarifai allows a user 15 by default.
+        requests_per_second: Requests that may be sent in any second. Clarifai allows a user 15 by
+            default. ``"auto"`` begins at 15 and finds a higher quota by itself. ``None``: no limit.
+        shared_rate_limit: Whether all processes of this machine that send for the same user at the
+            same service share the rate limit. The strictest setting holds. Without it, only the
+            clients of this process share it.
         batch_size: IDs in one request, 1 to 128.
         max_in_flight: Requests under way at once.
         request_timeout: Seconds for one request.
@@ -66,7 +69,8 @@ class Client:
         session_token: str | None = None,
         base_url: str | None = None,
         root_certificates_path: Path | None = None,
-        requests_per_second: float | None = 15.0,
+        requests_per_second: RequestsPerSecond = 15.0,
+        shared_rate_limit: bool = True,
         batch_size: int = 128,
         max_in_flight: int = 32,
         request_timeout: float = 30.0,
@@ -82,6 +86,7 @@ class Client:
             base_url,
             root_certificates_path,
             requests_per_second,
+            shared_rate_limit,
             batch_size,
             max_in_flight,
             request_timeout,

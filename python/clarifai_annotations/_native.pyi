@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar, final, overload, 
 from typing_extensions import Self
 
 from ._client import Client
-from ._types import IdColumn, OnFailure, Path, ProgressCallback
+from ._types import IdColumn, OnFailure, Path, ProgressCallback, RequestsPerSecond
 
 _Result = TypeVar("_Result", covariant=True)
 
@@ -81,7 +81,8 @@ class NativeClient:
         session_token: str | None,
         base_url: str | None,
         root_certificates_path: Path | None,
-        requests_per_second: float | None,
+        requests_per_second: RequestsPerSecond,
+        shared_rate_limit: bool,
         batch_size: int,
         max_in_flight: int,
         request_timeout: float,

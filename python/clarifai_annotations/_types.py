@@ -28,3 +28,6 @@ ProgressCallback: TypeAlias = bool | Callable[[Progress], object]
 
 Path: TypeAlias = str | PathLike[str]
 OnFailure: TypeAlias = Literal["raise", "report"]
+
+RequestsPerSecond: TypeAlias = float | Literal["auto"] | None
+"""A number; `"auto"` to find out how many the service allows; `None` for no limit."""

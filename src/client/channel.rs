@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,9 +21,9 @@ use tower::{ServiceExt as _, timeout::Timeout};
 
 use super::{
     cork::Corked,
-    heard::{Heard, Listening},
+    heard::{Facts, Heard, Listening},
     peer::{Peer, innermost},
-    quota::Turn,
+    rate_limit::{Permit, RateLimiter},
     request::{Deletion, DeletionCodec},
 };
 use crate::{
@@ -55,8 +55,8 @@ pub struct Channel {
     peer: Peer,
     credential: (&'static str, MetadataValue<Ascii>),
     request_timeout: Duration,
-    /// Made at the first request; tonic connects on demand, and again after a break.
-    connection: PerProcess<Mutex<Connection>>,
+    /// Made before the first request, and again after a break.
+    connection: PerProcess<Connector>,
     closed: AtomicBool,
 }
 
@@ -78,31 +78,58 @@ impl Channel {
 
     /// Fails when [`close`](Self::close) was called.
     pub fn open(&self) -> Result<(), Error> {
-        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Refuses all later requests; the connection ends with the last request under way.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.connection().channel.take();
+        self.connector().current().take();
     }
 
-    /// `DeleteAnnotation`. Like every request it takes a turn, and tells the quota how it was answered.
+    /// Waits until a request may be sent, with a connection to send it on: nothing has to be waited for between the
+    /// permit and its sending. Where no connection can be made, that is what the request will tell.
+    pub async fn acquire(&self, limiter: &RateLimiter) -> SendPermit {
+        loop {
+            let connection = match self.connect().await {
+                Ok(connection) => connection,
+                Err(error) => return SendPermit(Err(error)),
+            };
+            let permit = limiter.acquire().await;
+            if connection.is_usable() || self.is_closed() {
+                return SendPermit(Ok((permit, connection)));
+            }
+        }
+    }
+
+    /// A permit, if the rate limit lets a request be sent now. Only a connection is waited for.
+    pub async fn try_acquire(&self, limiter: &RateLimiter) -> Option<SendPermit> {
+        match self.connect().await {
+            Ok(connection) => Some(SendPermit(Ok((limiter.try_acquire()?, connection)))),
+            Err(error) => Some(SendPermit(Err(error))),
+        }
+    }
+
+    /// `DeleteAnnotation`. Like every request it takes a permit, which its response releases.
     pub async fn delete_annotation(
         &self,
-        turn: Turn,
+        permit: SendPermit,
         request: api::DeleteAnnotationRequest,
     ) -> Result<(), Error> {
-        let (connection, way) = self.way()?;
+        let (connection, way) = self.way(permit)?;
         let mut stub = V2Client::new(connection);
         let answer = self.answer(&way, Box::pin(stub.delete_annotation(self.request(request)))).await;
-        answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
+        answered(way, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
     /// `DeleteAnnotations`.
-    pub async fn delete_annotations(&self, turn: Turn, request: Deletion) -> Result<(), Error> {
+    pub async fn delete_annotations(&self, permit: SendPermit, request: Deletion) -> Result<(), Error> {
         const PATH: &str = "/clarifai.api.V2/DeleteAnnotations";
-        let (connection, way) = self.way()?;
+        let (connection, way) = self.way(permit)?;
         // As the generated stub does, with another codec.
         let mut connection = Grpc::new(connection);
         let call = async {
@@ -110,17 +137,17 @@ impl Channel {
             connection.unary(self.request(request), PathAndQuery::from_static(PATH), DeletionCodec).await
         };
         let answer = self.answer(&way, Box::pin(call)).await;
-        answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
+        answered(way, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
     /// `ListAnnotations`: the annotations of one page, as served, unless the answer has more than so many bytes.
     pub async fn list_annotations(
         &self,
-        turn: Turn,
+        permit: SendPermit,
         request: api::ListAnnotationsRequest,
         most_bytes: usize,
     ) -> Result<Vec<Listed>, Error> {
-        let (connection, way) = self.way()?;
+        let (connection, way) = self.way(permit)?;
         let mut stub = V2Client::new(connection).max_decoding_message_size(most_bytes);
         let announced = OnceLock::new();
         let call = async {
@@ -139,7 +166,7 @@ impl Channel {
             None => answer,
         };
         let annotations = answered(
-            turn,
+            way,
             answer.and_then(|answer| self.peer.said(answer.status).map(|()| answer.annotations)),
         )?;
         let parsed = annotations.into_iter().map(Listed::parse).collect::<Result<_, _>>();
@@ -150,13 +177,13 @@ impl Channel {
     /// `PostAnnotations`.
     pub async fn post_annotations(
         &self,
-        turn: Turn,
+        permit: SendPermit,
         request: api::PostAnnotationsRequest,
     ) -> Result<(), Error> {
-        let (connection, way) = self.way()?;
+        let (connection, way) = self.way(permit)?;
         let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_POSTED_BYTES);
         let answer = self.answer(&way, Box::pin(stub.post_annotations(self.request(request)))).await;
-        answered(turn, answer.and_then(|answer| self.peer.said(answer.status)))
+        answered(way, answer.and_then(|answer| self.peer.said(answer.status)))
     }
 
     /// Whether the service has not answered yet, and nobody asked so before.
@@ -169,44 +196,74 @@ impl Channel {
         self.peer.broken(why)
     }
 
-    /// The connection, made on first use: it needs the runtime that the caller is on.
-    fn way(&self) -> Result<(Listening, Way), Error> {
-        let mut current = self.connection();
+    /// What a request needs on its way: the connection of its permit.
+    fn way(&self, permit: SendPermit) -> Result<(Listening, Way), Error> {
         self.open()?;
-        let connection = current.channel.get_or_insert_with(|| self.connect()).clone();
-        let heard = Arc::default();
-        let way = Way { number: current.number, heard: Arc::clone(&heard) };
-        Ok((Listening { connection, heard }, way))
+        let (permit, Established { channel, number, .. }) = permit.0?;
+        let (heard, mark) = (Arc::default(), permit.send(number));
+        let way = Way { number, heard: Arc::clone(&heard), permit };
+        Ok((Listening { connection: channel, heard, mark }, way))
     }
 
-    fn connect(&self) -> transport::Channel {
+    /// The connection, made now if there is none. Others that want one wait for the same.
+    async fn connect(&self) -> Result<Established, Error> {
+        let connector = self.connector();
+        let usable = || connector.current().clone().filter(Established::is_usable);
+        self.open()?;
+        if let Some(connection) = usable() {
+            return Ok(connection);
+        }
+        let _connecting = connector.connecting.lock().await;
+        if let Some(connection) = usable() {
+            return Ok(connection);
+        }
+        self.open()?;
+        // Boxed: it is large, and seldom needed.
+        let connection = Box::pin(self.new_connection()).await?;
+        self.open()?;
+        *connector.current() = Some(connection.clone());
+        Ok(connection)
+    }
+
+    async fn new_connection(&self) -> Result<Established, Error> {
         let timeout = CONNECT_TIMEOUT.min(self.request_timeout);
+        let open = Arc::new(AtomicUsize::new(0));
+        let corked = {
+            let open = Arc::clone(&open);
+            move |io| Corked::new(io, OpenConnection::new(&open))
+        };
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
-        let Some(proxy) = self.peer.proxy() else {
-            tcp.enforce_http(false);
-            tcp.set_connect_timeout(Some(timeout));
-            return self.endpoint.connect_with_connector_lazy(tcp.map_response(Corked::new));
+        let connected = match self.peer.proxy() {
+            None => {
+                tcp.enforce_http(false);
+                tcp.set_connect_timeout(Some(timeout));
+                self.endpoint.connect_with_connector(tcp.map_response(corked)).await
+            }
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
+                if let Some(authorization) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(authorization.clone());
+                }
+                let tunnel = Timeout::new(tunnel, timeout);
+                self.endpoint.connect_with_connector(tunnel.map_response(corked)).await
+            }
         };
-        let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
-        if let Some(authorization) = proxy.basic_auth() {
-            tunnel = tunnel.with_auth(authorization.clone());
-        }
-        let tunnel = Timeout::new(tunnel, timeout);
-        self.endpoint.connect_with_connector_lazy(tunnel.map_response(Corked::new))
+        let channel = connected.map_err(|error| {
+            self.peer.failure(&tonic::Status::from_error(error.into()), &Facts::default())
+        })?;
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Ok(Established { channel, number: NUMBER.fetch_add(1, Ordering::Relaxed), open })
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.connection.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+    fn connector(&self) -> &Connector {
+        self.connection.get_or_init(Connector::default)
     }
 
     /// Whatever comes after a request that heard nothing in its time goes over a new connection: this one may be dead,
-    /// or let nothing through. What else is under way on it may still be answered.
+    /// or let nothing through. What else is in flight on it may still be answered.
     fn abandon(&self, way: &Way) {
-        let mut current = self.connection();
-        if current.number == way.number {
-            *current = Connection { channel: None, number: way.number + 1 };
-        }
+        self.connector().current().take_if(|connection| connection.number == way.number);
     }
 
     fn request<T>(&self, message: T) -> tonic::Request<T> {
@@ -241,17 +298,60 @@ impl Channel {
     }
 }
 
+/// The right to send one request, and the connection to send it on; or why there is none.
+#[must_use]
+pub struct SendPermit(Result<(Permit, Established), Error>);
+
 /// Which connection a request takes, and what it hears on it.
 struct Way {
     number: u64,
     heard: Arc<Heard>,
+    permit: Permit,
 }
 
-/// The connection of the requests to come, and how many there were before it.
+/// The connection of the requests to come.
 #[derive(Default)]
-struct Connection {
-    channel: Option<transport::Channel>,
+struct Connector {
+    current: Mutex<Option<Established>>,
+    /// Held while a connection is made.
+    connecting: tokio::sync::Mutex<()>,
+}
+
+impl Connector {
+    fn current(&self) -> MutexGuard<'_, Option<Established>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection that was made.
+#[derive(Clone)]
+struct Established {
+    channel: transport::Channel,
     number: u64,
+    /// How many transports it has: none after a break.
+    open: Arc<AtomicUsize>,
+}
+
+impl Established {
+    fn is_usable(&self) -> bool {
+        self.open.load(Ordering::Acquire) > 0
+    }
+}
+
+/// Counts a transport as long as it is there.
+pub struct OpenConnection(Arc<AtomicUsize>);
+
+impl OpenConnection {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 fn endpoint(settings: &Settings) -> Result<Endpoint, ConfigurationError> {
@@ -305,8 +405,12 @@ fn bytes_too_many(status: &tonic::Status) -> Option<u64> {
     found.split_once(' ')?.0.parse().ok()
 }
 
-fn answered<T>(turn: Turn, answer: Result<T, Error>) -> Result<T, Error> {
-    let throttled = answer.as_ref().is_err_and(|error| error.kind() == Some(Kind::Throttled));
-    turn.answered(throttled);
-    answer
+/// Releases the permit of a request that was answered. What got no response counts for longer.
+fn answered<T>(way: Way, response: Result<T, Error>) -> Result<T, Error> {
+    match &response {
+        Err(Error::Transport { .. } | Error::Deadline { .. } | Error::Closed) => drop(way.permit),
+        Err(error) => way.permit.release(error.kind() == Some(Kind::Throttled)),
+        Ok(_) => way.permit.release(false),
+    }
+    response
 }

@@ -16,17 +16,19 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 const CAPACITY: usize = 16 * 1024;
 
 /// A connection whose small writes leave at a flush, after one turn of the other tasks.
-pub struct Corked<T> {
+pub struct Corked<T, Guard = ()> {
     io: T,
+    /// Dropped with the connection.
+    _guard: Guard,
     held: Vec<u8>,
     /// The flush under way has let the other tasks run.
     has_yielded: bool,
 }
 
-impl<T: Write + Unpin> Corked<T> {
-    /// Corks a connection.
-    pub fn new(io: T) -> Self {
-        Self { io, held: Vec::new(), has_yielded: false }
+impl<T: Write + Unpin, Guard: Unpin> Corked<T, Guard> {
+    /// Corks a connection. The guard is dropped with it.
+    pub fn new(io: T, guard: Guard) -> Self {
+        Self { io, _guard: guard, held: Vec::new(), has_yielded: false }
     }
 
     /// Makes room for so many bytes. `false`: there are too many of them to be held back.
@@ -49,7 +51,7 @@ impl<T: Write + Unpin> Corked<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Corked<T> {
+impl<T: Write + Unpin, Guard: Unpin> Write for Corked<T, Guard> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -95,7 +97,7 @@ impl<T: Write + Unpin> Write for Corked<T> {
     }
 }
 
-impl<T: Read + Unpin> Read for Corked<T> {
+impl<T: Read + Unpin, Guard: Unpin> Read for Corked<T, Guard> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_written_while_a_flush_waits_leaves_in_the_same_write() {
-        let mut corked = Corked::new(Wire::default());
+        let mut corked = Corked::new(Wire::default(), ());
         write(&mut corked, b"headers");
         assert!(poll_flush(&mut corked).is_pending());
         write(&mut corked, b"message");
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_flush_waits_once_and_no_more() {
-        let mut corked = Corked::new(Wire::default());
+        let mut corked = Corked::new(Wire::default(), ());
         for _ in 0..2 {
             write(&mut corked, b"headers");
             assert!(poll_flush(&mut corked).is_pending());
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_large_message_is_not_held_back() {
-        let mut corked = Corked::new(Wire::default());
+        let mut corked = Corked::new(Wire::default(), ());
         write(&mut corked, b"headers");
         write(&mut corked, &[7; CAPACITY + 1]);
         assert_eq!(corked.io.writes, [b"headers".to_vec(), vec![7; CAPACITY + 1]]);
@@ -195,7 +197,7 @@ mod tests {
             pieces in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..3 * CAPACITY / 2), any::<bool>()), 0..12),
             takes in prop::collection::vec(0usize..9000, 0..20),
         ) {
-            let mut corked = Corked::new(Wire { takes, ..Wire::default() });
+            let mut corked = Corked::new(Wire { takes, ..Wire::default() }, ());
             for (bytes, is_flushed) in &pieces {
                 write(&mut corked, bytes);
                 while *is_flushed && poll_flush(&mut corked).is_pending() {}

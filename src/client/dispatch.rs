@@ -1,5 +1,5 @@
 //! The way of a deletion, from named IDs to their outcomes:
-//! targets → batches → turn → (list → backup → turn →) request in flight → answer → outcomes → report.
+//! targets → batches → permit → (list → backup → permit →) request in flight → answer → outcomes → report.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -17,7 +17,7 @@ use super::{
     inputs,
     lists::{self, Parts},
     precautions,
-    quota::Turn,
+    channel::SendPermit,
     reconcile,
     request::Deletion,
     retry::{self, Verdict},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     LOGGER,
     backup::Backup,
-    config::Limits,
+    config::{Limits, Rate},
     error::{Error, Kind},
     report::{Ledger, Outcome, Report},
     wire::{
@@ -34,12 +34,15 @@ use crate::{
     },
 };
 
-/// How many batches are announced to the journal ahead of their turn: as many as leave while a disk writes. They share a
+/// How many batches are announced to the journal ahead of their permit: as many as leave while a disk writes. They share a
 /// sync, and are looked up by the next run where this one is killed.
 fn announced_ahead(limits: &Limits) -> usize {
     const MOST: usize = 32;
     const SECONDS_OF_A_SYNC: f64 = 0.1;
-    limits.requests_per_second.map_or(MOST, |rate| ((rate * SECONDS_OF_A_SYNC) as usize).clamp(1, MOST))
+    match limits.requests_per_second {
+        Rate::PerSecond(rate) => ((rate * SECONDS_OF_A_SYNC) as usize).clamp(1, MOST),
+        Rate::Auto | Rate::Unlimited => MOST,
+    }
 }
 
 /// Deletes what a call names.
@@ -77,11 +80,11 @@ pub(super) async fn run(client: &Client, call: &Call) -> Result<Report, Error> {
 }
 
 /// Deletes the pairs of a call that go in one request; a single one by the method for one.
-pub(super) async fn run_at_once(client: &Client, call: &Call, turn: Turn) {
+pub(super) async fn run_at_once(client: &Client, call: &Call, permit: SendPermit) {
     let ids: Vec<_> = (0..call.targets().len() as u32).collect();
     let form = if ids.len() == 1 { Form::One } else { Form::Many };
     let run = Run { client, call, form, backup: None };
-    call.drive(run.settle(Batch { ids, in_doubt: false }, turn)).await;
+    call.drive(run.settle(Batch { ids, in_doubt: false }, permit)).await;
 }
 
 /// IDs that go together.
@@ -92,24 +95,25 @@ pub(super) struct Batch {
     pub in_doubt: bool,
 }
 
-/// The batches of a call leave one by one, each in its turn, until the call is stopped.
-pub(super) fn departures(client: &Client, call: &Call) -> impl Stream<Item = (Batch, Turn)> {
-    in_turn(client, call, stream::iter(batches(call, client.settings.limits.batch_size)))
+/// The batches of a call leave one by one, each in its permit, until the call is stopped.
+pub(super) fn departures(client: &Client, call: &Call) -> impl Stream<Item = (Batch, SendPermit)> {
+    permitted(client, call, stream::iter(batches(call, client.settings.limits.batch_size)))
 }
 
-fn in_turn(
+/// Each of some requests with its permit, which is acquired when all that comes before it is done.
+pub(super) fn permitted<T>(
     client: &Client,
     call: &Call,
-    batches: impl Stream<Item = Batch>,
-) -> impl Stream<Item = (Batch, Turn)> {
-    batches.scan((), move |(), batch| async move {
-        let turn = call.unless_stopped(client.quota().turn()).await.ok()?;
-        Some((batch, turn))
+    requests: impl Stream<Item = T>,
+) -> impl Stream<Item = (T, SendPermit)> {
+    requests.scan((), move |(), request| async move {
+        let permit = call.unless_stopped(client.acquire()).await.ok()?;
+        Some((request, permit))
     })
 }
 
 /// What a call has to do: what is in doubt from an earlier run of it, then what that did not do.
-fn batches(call: &Call, size: usize) -> impl Iterator<Item = Batch> {
+pub(super) fn batches(call: &Call, size: usize) -> impl Iterator<Item = Batch> {
     let of = move |in_doubt: bool| {
         let is_open = move |id: &u32| match call.past(*id) {
             Outcome::Unknown => in_doubt,
@@ -183,9 +187,9 @@ impl Run<'_> {
         self.call.ledger()
     }
 
-    /// Waits for the turn of a request, unless the run is stopped.
-    pub async fn turn(&self) -> Result<Turn, Stopped> {
-        self.call.unless_stopped(self.client.quota().turn()).await
+    /// Waits for the permit of a request, unless the run is stopped.
+    pub async fn acquire(&self) -> Result<SendPermit, Stopped> {
+        self.call.unless_stopped(self.client.acquire()).await
     }
 
     /// Settles every batch; up to `max_in_flight` of them side by side, and none waits for another's fate.
@@ -199,8 +203,8 @@ impl Run<'_> {
             }
             batch
         });
-        let departures = in_turn(self.client, self.call, announced.buffered(announced_ahead(limits)));
-        departures.for_each_concurrent(limits.max_in_flight, |(batch, turn)| self.settle(batch, turn)).await;
+        let departures = permitted(self.client, self.call, announced.buffered(announced_ahead(limits)));
+        departures.for_each_concurrent(limits.max_in_flight, |(batch, permit)| self.settle(batch, permit)).await;
     }
 
     /// Whether a batch is listed before anything of it is sent.
@@ -209,33 +213,34 @@ impl Run<'_> {
     }
 
     /// Brings every ID of a batch to its outcome.
-    async fn settle(&self, batch: Batch, turn: Turn) {
+    async fn settle(&self, batch: Batch, permit: SendPermit) {
         if !self.looks_first(&batch) {
-            return self.carry_out(batch.ids, turn).await;
+            return self.carry_out(batch.ids, permit).await;
         }
         if !self.call.targets().are_pairs() {
-            return inputs::delete(self, batch, turn).await;
+            return inputs::delete(self, batch, permit).await;
         }
-        let there = self.look_and_save(batch, turn).await;
+        let there = self.look_and_save(batch, permit).await;
         if !there.is_empty()
-            && let Ok(turn) = self.turn().await
+            && self.call.announce(&there).await.is_ok()
+            && let Ok(permit) = self.acquire().await
         {
-            self.carry_out(there, turn).await;
+            self.carry_out(there, permit).await;
         }
     }
 
     /// Sends what is to be done, and finds out what became of it.
-    pub async fn carry_out(&self, ids: Vec<u32>, turn: Turn) {
-        if let Err(Setback::Failed(error)) = self.send(&ids, turn).await {
+    pub async fn carry_out(&self, ids: Vec<u32>, permit: SendPermit) {
+        if let Err(Setback::Failed(error)) = self.send(&ids, permit).await {
             reconcile::resolve(self, ids, error).await;
         }
     }
 
     /// Which of these pairs are there and, with a backup, saved: only they may be deleted. The others are settled.
-    async fn look_and_save(&self, batch: Batch, turn: Turn) -> Vec<u32> {
-        let (mut there, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
-        while let Some((ids, turn)) = parts.next(self).await {
-            let mut listed = match lists::pairs(self, &ids, turn).await {
+    async fn look_and_save(&self, batch: Batch, permit: SendPermit) -> Vec<u32> {
+        let (mut there, mut parts) = (Vec::new(), Parts::new(batch.ids, permit));
+        while let Some((ids, permit)) = parts.next(self).await {
+            let mut listed = match lists::pairs(self, &ids, permit).await {
                 Ok(listed) => listed,
                 Err(setback) => {
                     if let Some((ids, error)) = parts.failed(ids, setback) {
@@ -305,8 +310,8 @@ impl Run<'_> {
     }
 
     /// Sends one request, again as long as it is turned away, and settles its IDs when it succeeds.
-    pub async fn send(&self, ids: &[u32], turn: Turn) -> Result<(), Setback> {
-        let attempt = |turn| async move {
+    pub async fn send(&self, ids: &[u32], permit: SendPermit) -> Result<(), Setback> {
+        let attempt = |permit| async move {
             self.call.announce(ids).await?;
             let doubtful = self.doubtful(ids);
             let ids = self.call.sends(ids);
@@ -315,9 +320,9 @@ impl Run<'_> {
             }
             let channel = &self.client.channel;
             let result = match &self.form {
-                Form::One => channel.delete_annotation(turn, self.single_request(ids[0])).await,
-                Form::Many => channel.delete_annotations(turn, self.request(ids.clone())).await,
-                Form::Post(annotations) => channel.post_annotations(turn, self.post(annotations, &ids)).await,
+                Form::One => channel.delete_annotation(permit, self.single_request(ids[0])).await,
+                Form::Many => channel.delete_annotations(permit, self.request(ids.clone())).await,
+                Form::Post(annotations) => channel.post_annotations(permit, self.post(annotations, &ids)).await,
             };
             match &result {
                 Ok(()) => self.call.deleted(&ids),
@@ -329,20 +334,20 @@ impl Run<'_> {
             }
             Ok(result?)
         };
-        self.persist(turn, attempt, |verdict| verdict == Verdict::TurnedAway).await
+        self.persist(permit, attempt, |verdict| verdict == Verdict::TurnedAway).await
     }
 
-    /// Sends a request, and again in a later turn as long as its failure is `worth` that.
+    /// Sends a request, and again in a later permit as long as its failure is `worth` that.
     pub async fn persist<T, Attempt: Future<Output = Result<T, Setback>>>(
         &self,
-        mut turn: Turn,
-        attempt: impl Fn(Turn) -> Attempt,
+        mut permit: SendPermit,
+        attempt: impl Fn(SendPermit) -> Attempt,
         worth: fn(Verdict) -> bool,
     ) -> Result<T, Setback> {
         let mut tried = 0;
         loop {
             tried += 1;
-            let error = match attempt(turn).await {
+            let error = match attempt(permit).await {
                 Err(Setback::Failed(error)) => error,
                 other => return other,
             };
@@ -358,7 +363,7 @@ impl Run<'_> {
                 log::warn!(target: LOGGER, "{error}. Trying again, {more} more times at most");
             }
             self.call.unless_stopped(time::sleep(retry::backoff(tried + 1, &error))).await?;
-            turn = self.turn().await?;
+            permit = self.acquire().await?;
             self.ledger().requests.retries += 1;
         }
     }

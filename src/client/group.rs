@@ -2,7 +2,7 @@
 //!
 //! One that comes alone goes at once, if the quota lets it. Those that come until it is answered gather, and go
 //! together as one request of pairs: when a batch is full, when an answer comes, or after [`LINGER`]; while the
-//! request waits for its turn they go on gathering. Only deletions of one app of one user ever share a request, and
+//! request waits for its permit they go on gathering. Only deletions of one app of one user ever share a request, and
 //! each caller gets what became of its own.
 
 #[cfg(not(feature = "loom"))]
@@ -18,7 +18,7 @@ use loom::sync::{Mutex, MutexGuard};
 
 use tokio::{sync::Notify, time};
 
-use super::{Client, call::Call, dispatch, quota::Turn};
+use super::{Client, call::Call, dispatch, channel::SendPermit};
 use crate::{ids::Targets, report::Report};
 
 /// The longest that the first of a group waits for others to join it.
@@ -47,9 +47,9 @@ struct Gathering {
 pub async fn delete(client: &Client, call: &Arc<Call>) -> Report {
     let (groups, app) = (client.groups(), &client.user_app);
     if let Some(_under_way) = groups.go_alone(app)
-        && let Some(turn) = client.quota().turn_now()
+        && let Some(permit) = client.try_acquire().await
     {
-        dispatch::run_at_once(client, call, turn).await;
+        dispatch::run_at_once(client, call, permit).await;
         return call.close();
     }
     if let Some(collector) = groups.wait(app, call, client.settings.limits.batch_size) {
@@ -71,15 +71,15 @@ async fn collect(client: Client, mut collector: Collector) {
     let size = client.settings.limits.batch_size;
     while collector.has_waiting() {
         collector.until_ripe(size).await;
-        let turn = client.quota().turn().await;
+        let permit = client.acquire().await;
         if let Some((group, under_way)) = collector.board(size) {
-            tokio::spawn(carry(client.clone(), group, turn, under_way));
+            tokio::spawn(carry(client.clone(), group, permit, under_way));
         }
     }
 }
 
-async fn carry(client: Client, group: Group, turn: Turn, _under_way: UnderWay) {
-    dispatch::run_at_once(&client, &group.0, turn).await;
+async fn carry(client: Client, group: Group, permit: SendPermit, _under_way: UnderWay) {
+    dispatch::run_at_once(&client, &group.0, permit).await;
 }
 
 /// A call that carries single ones. However it ends, each of them is answered.

@@ -14,6 +14,8 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::{Status, body, transport};
 use tower::Service;
 
+use super::rate_limit::SendMark;
+
 /// What was heard of one request.
 #[derive(Default)]
 pub struct Heard(Mutex<Facts>);
@@ -71,6 +73,8 @@ pub struct Listening {
     pub connection: transport::Channel,
     /// What it hears.
     pub heard: Arc<Heard>,
+    /// Marks when the request is written.
+    pub mark: Option<SendMark>,
 }
 
 impl Service<http::Request<body::Body>> for Listening {
@@ -83,6 +87,10 @@ impl Service<http::Request<body::Body>> for Listening {
     }
 
     fn call(&mut self, request: http::Request<body::Body>) -> Self::Future {
+        let request = match self.mark.take() {
+            Some(mark) => request.map(|body| body::Body::new(Marked { body, mark: Some(mark) })),
+            None => request,
+        };
         let (answer, heard) = (self.connection.call(request), Arc::clone(&self.heard));
         Box::pin(async move {
             let answer = answer.await?;
@@ -90,6 +98,35 @@ impl Service<http::Request<body::Body>> for Listening {
             heard.hear(answer.headers());
             Ok(answer.map(|body| Listened { body, heard }))
         })
+    }
+}
+
+/// A request's body that marks when it is written: a connection asks for it when it has a stream to write it to.
+struct Marked {
+    body: body::Body,
+    mark: Option<SendMark>,
+}
+
+impl Body for Marked {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Some(mark) = self.mark.take() {
+            mark.mark();
+        }
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

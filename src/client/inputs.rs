@@ -14,7 +14,7 @@ use super::{
     dispatch::{Batch, Form, Run, Setback, departures},
     lists::{self, Pages, Parts},
     precautions::over_the_limit,
-    quota::Turn,
+    channel::SendPermit,
     spelling::respelled_input,
 };
 use crate::{
@@ -35,11 +35,11 @@ struct Found {
 pub(super) fn delete<'a>(
     run: &'a Run<'_>,
     batch: Batch,
-    turn: Turn,
+    permit: SendPermit,
 ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
     // Boxed: it runs the whole way of a deletion once more, for the pairs.
     Box::pin(async move {
-        for (inputs, found) in survey(run, batch, turn).await {
+        for (inputs, found) in survey(run, batch, permit).await {
             delete_found(run, &inputs, &found, None).await;
         }
     })
@@ -50,7 +50,7 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
     // What is counted is not saved yet: when it is deleted, it is listed again.
     let counting = Run { backup: None, form: Form::Many, ..*run };
     let counting = &counting;
-    let surveys = departures(run.client, run.call).map(|(batch, turn)| survey(counting, batch, turn));
+    let surveys = departures(run.client, run.call).map(|(batch, permit)| survey(counting, batch, permit));
     let mut surveys = pin!(surveys.buffered(run.client.settings.limits.max_in_flight));
     let (mut inputs, mut all, mut count) = (Vec::new(), Found::default(), 0);
     while let Some(parts) = surveys.next().await {
@@ -74,10 +74,10 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
 
 /// What is on the inputs of a batch: saved, if there is a backup. Inputs of which that cannot be found out are
 /// settled and left out.
-async fn survey(run: &Run<'_>, batch: Batch, turn: Turn) -> Vec<(Vec<u32>, Found)> {
-    let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
-    while let Some((mut inputs, turn)) = parts.next(run).await {
-        match all_pages(run, &mut inputs, turn, batch.in_doubt).await {
+async fn survey(run: &Run<'_>, batch: Batch, permit: SendPermit) -> Vec<(Vec<u32>, Found)> {
+    let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, permit));
+    while let Some((mut inputs, permit)) = parts.next(run).await {
+        match all_pages(run, &mut inputs, permit, batch.in_doubt).await {
             Ok(found) => surveyed.push((inputs, found)),
             Err(setback) => match parts.failed(inputs, setback) {
                 // An input that is not there has nothing on it.
@@ -101,11 +101,11 @@ pub(super) fn is_no_input(error: &Error) -> bool {
 async fn all_pages(
     run: &Run<'_>,
     inputs: &mut Vec<u32>,
-    turn: Turn,
+    permit: SendPermit,
     in_doubt: bool,
 ) -> Result<Found, Setback> {
     let listed = inputs.clone();
-    let (mut found, mut pages) = (Found::default(), Pages::new(&listed, turn));
+    let (mut found, mut pages) = (Found::default(), Pages::new(&listed, permit));
     while let Some(page) = pages.next(run).await? {
         let lists::Page { annotations, memory: _memory } = page;
         let (own, others): (Vec<_>, Vec<_>) =

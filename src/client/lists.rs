@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 use super::{
     dispatch::{Run, Setback},
     memory::{self, Reserved},
-    quota::Turn,
+    channel::SendPermit,
     retry::Verdict,
     spelling::{self, folded},
 };
@@ -46,7 +46,7 @@ const MOST_LISTED: usize = 20_000_000;
 /// in which additions hide nothing, and so on. A list that fits on one page is told by that page.
 pub struct Pages<'a> {
     inputs: &'a [u32],
-    turn: Option<Turn>,
+    permit: Option<SendPermit>,
     seen: Seen,
     /// The inputs of which anything was listed.
     shown: HashSet<u32>,
@@ -79,13 +79,13 @@ struct Reading {
 }
 
 impl<'a> Pages<'a> {
-    /// The pages of these inputs, of which the first leaves in this turn.
-    pub fn new(inputs: &'a [u32], turn: Turn) -> Self {
+    /// The pages of these inputs, of which the first leaves in this permit.
+    pub fn new(inputs: &'a [u32], permit: SendPermit) -> Self {
         let reading =
             Reading { number: 1, is_backward: false, offset: 0, shows_something_new: false, repeated: 0 };
         Self {
             inputs,
-            turn: Some(turn),
+            permit: Some(permit),
             seen: Seen::default(),
             shown: HashSet::new(),
             respelled: HashMap::new(),
@@ -145,9 +145,9 @@ impl<'a> Pages<'a> {
     /// The next page, and how many annotations it has room for: fewer, where so many are too large.
     async fn read(&mut self, run: &Run<'_>) -> Result<(Answer, usize), Setback> {
         loop {
-            let turn = match self.turn.take() {
-                Some(turn) => turn,
-                None => run.turn().await?,
+            let permit = match self.permit.take() {
+                Some(permit) => permit,
+                None => run.acquire().await?,
             };
             let size = self.page_size();
             let Reading { is_backward, offset, .. } = self.reading;
@@ -158,7 +158,7 @@ impl<'a> Pages<'a> {
                 per_page: size as u32,
                 ..page_request(run, (start / size + 1) as u32)
             };
-            match list(run, request, size, turn).await {
+            match list(run, request, size, permit).await {
                 Ok(answer) => {
                     let bytes: usize = answer.annotations.iter().map(|it| it.message.len()).sum();
                     self.weight = bytes.checked_div(answer.annotations.len()).unwrap_or(self.weight);
@@ -296,7 +296,7 @@ impl Pairs {
 }
 
 /// Looks some pairs up, by one list.
-pub async fn pairs(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Pairs, Setback> {
+pub async fn pairs(run: &Run<'_>, ids: &[u32], permit: SendPermit) -> Result<Pairs, Setback> {
     let targets = run.call.targets();
     let named = || ids.iter().map(|&id| (id, targets.get(id as usize)));
     let request = ListAnnotationsRequest {
@@ -306,7 +306,7 @@ pub async fn pairs(run: &Run<'_>, ids: &[u32], turn: Turn) -> Result<Pairs, Setb
         per_page: PER_PAGE as u32,
         ..page_request(run, 1)
     };
-    let Answer { annotations, memory } = list(run, request, ids.len(), turn).await?;
+    let Answer { annotations, memory } = list(run, request, ids.len(), permit).await?;
     let asked = named().map(|(id, target)| (id, target.input_id, target.annotation_id.unwrap_or_default()));
     Ok(Pairs { memory: Some(memory), ..told(&asked.collect::<Vec<_>>(), annotations, PER_PAGE) })
 }
@@ -358,23 +358,23 @@ fn told(asked: &[(u32, &str, &str)], listed: Vec<Listed>, per_page: usize) -> Pa
 /// it refuses stands alone.
 pub struct Parts {
     open: Vec<Vec<u32>>,
-    turn: Option<Turn>,
+    permit: Option<SendPermit>,
 }
 
 impl Parts {
-    /// A batch that leaves in this turn.
-    pub fn new(ids: Vec<u32>, turn: Turn) -> Self {
-        Self { open: vec![ids], turn: Some(turn) }
+    /// A batch that leaves in this permit.
+    pub fn new(ids: Vec<u32>, permit: SendPermit) -> Self {
+        Self { open: vec![ids], permit: Some(permit) }
     }
 
-    /// The next part, in its turn; none when all are listed or the run is stopped.
-    pub async fn next(&mut self, run: &Run<'_>) -> Option<(Vec<u32>, Turn)> {
+    /// The next part, in its permit; none when all are listed or the run is stopped.
+    pub async fn next(&mut self, run: &Run<'_>) -> Option<(Vec<u32>, SendPermit)> {
         let ids = self.open.pop()?;
-        let turn = match self.turn.take() {
-            Some(turn) => turn,
-            None => run.turn().await.ok()?,
+        let permit = match self.permit.take() {
+            Some(permit) => permit,
+            None => run.acquire().await.ok()?,
         };
-        Some((ids, turn))
+        Some((ids, permit))
     }
 
     /// This part could not be listed. Gives it back with the error when smaller parts will not do better.
@@ -409,30 +409,30 @@ async fn list(
     run: &Run<'_>,
     request: ListAnnotationsRequest,
     expected: usize,
-    turn: Turn,
+    permit: SendPermit,
 ) -> Result<Answer, Setback> {
     let all = run.client.memory();
-    let (mut bytes, mut turn) = (all.expected(expected), Some(turn));
+    let (mut bytes, mut permit) = (all.expected(expected), Some(permit));
     loop {
         let mut memory = match all.try_reserve(bytes) {
             Some(memory) => memory,
             None => {
-                // The turn is given up: lists that wait for memory must neither block others nor leave in one burst later.
-                drop(turn.take());
+                // The permit is given up: lists that wait for memory must neither block others nor leave in one burst later.
+                drop(permit.take());
                 run.call.unless_stopped(all.reserve(bytes)).await?
             }
         };
-        let turn = match turn.take() {
-            Some(turn) => turn,
-            None => run.turn().await?,
+        let permit = match permit.take() {
+            Some(permit) => permit,
+            None => run.acquire().await?,
         };
         let most_bytes = memory.bytes();
-        let attempt = |turn| async {
+        let attempt = |permit| async {
             run.ledger().sent(&[]);
-            Ok(run.client.channel.list_annotations(turn, request.clone(), most_bytes).await?)
+            Ok(run.client.channel.list_annotations(permit, request.clone(), most_bytes).await?)
         };
         let is_worth = |verdict| matches!(verdict, Verdict::TurnedAway | Verdict::Unanswered);
-        let error = match run.persist(turn, attempt, is_worth).await {
+        let error = match run.persist(permit, attempt, is_worth).await {
             Ok(annotations) => {
                 let bytes = annotations.iter().map(|it| it.message.len()).sum();
                 all.learn(annotations.len(), bytes);

@@ -13,7 +13,7 @@ mod memory;
 mod peer;
 mod plan;
 mod precautions;
-mod quota;
+mod rate_limit;
 mod reconcile;
 mod request;
 mod restore;
@@ -32,10 +32,10 @@ use crate::{
 };
 
 pub use call::{Call, Precautions, Progress};
-use channel::Channel;
+use channel::{Channel, SendPermit};
 use group::{Groups, UserApp};
 use memory::Memory;
-use quota::Quota;
+use rate_limit::RateLimiter;
 
 /// Deletes annotations of one app. Cheap to clone: clones share the connection and the pace. In a process that
 /// was forked it has a connection and a pace of that process.
@@ -62,7 +62,7 @@ pub struct Client {
 
 /// What leaves this process: how much of it, and what leaves together.
 struct Traffic {
-    quota: Quota,
+    rate_limiter: RateLimiter,
     groups: Arc<Groups>,
     memory: Memory,
 }
@@ -158,16 +158,21 @@ impl Client {
     }
 
     fn traffic(&self) -> &Traffic {
-        let limits = &self.settings.limits;
         self.traffic.get_or_init(|| Traffic {
-            quota: Quota::new(limits.requests_per_second, limits.max_in_flight),
+            rate_limiter: RateLimiter::new(&self.settings),
             groups: Arc::default(),
             memory: Memory::default(),
         })
     }
 
-    fn quota(&self) -> &Quota {
-        &self.traffic().quota
+    /// Waits until a request may be sent.
+    async fn acquire(&self) -> SendPermit {
+        self.channel.acquire(&self.traffic().rate_limiter).await
+    }
+
+    /// A permit to send a request, if the rate limit lets it be sent now.
+    async fn try_acquire(&self) -> Option<SendPermit> {
+        self.channel.try_acquire(&self.traffic().rate_limiter).await
     }
 
     fn groups(&self) -> &Arc<Groups> {

@@ -11,7 +11,7 @@ use super::{
     inputs::is_no_input,
     lists::{self, Pages, Parts},
     precautions::over_the_limit,
-    quota::Turn,
+    channel::SendPermit,
     spelling::respelled_input,
 };
 use crate::{
@@ -49,7 +49,7 @@ pub(super) async fn run(client: &Client, call: &Call) -> Result<Plan, Error> {
 async fn looked_up(client: &Client, call: &Call) -> Result<PlanBuilder, Arc<Error>> {
     let run = Run { client, call, form: Form::Many, backup: None };
     let run = &run;
-    let parts = departures(client, call).map(|(batch, turn)| look_up(run, batch, turn));
+    let parts = departures(client, call).map(|(batch, permit)| look_up(run, batch, permit));
     let mut parts = pin!(parts.buffered(client.settings.limits.max_in_flight));
     let mut plan = PlanBuilder::default();
     while let Some(looked) = parts.next().await {
@@ -75,12 +75,12 @@ pub(super) fn stopped_by(call: &Call) -> Error {
     cause.unwrap_or(Error::Ended { how: "abandoned".into() })
 }
 
-async fn look_up(run: &Run<'_>, batch: Batch, turn: Turn) -> Result<Vec<Looked>, Arc<Error>> {
-    let (mut looked, mut parts) = (Vec::new(), Parts::new(batch.ids, turn));
-    while let Some((ids, turn)) = parts.next(run).await {
+async fn look_up(run: &Run<'_>, batch: Batch, permit: SendPermit) -> Result<Vec<Looked>, Arc<Error>> {
+    let (mut looked, mut parts) = (Vec::new(), Parts::new(batch.ids, permit));
+    while let Some((ids, permit)) = parts.next(run).await {
         let listed = match run.call.targets().are_pairs() {
-            true => all_pairs(run, ids.clone(), turn).await,
-            false => all_pages(run, ids.clone(), turn).await,
+            true => all_pairs(run, ids.clone(), permit).await,
+            false => all_pages(run, ids.clone(), permit).await,
         };
         match listed {
             Ok(part) => looked.push(part),
@@ -111,8 +111,8 @@ fn about(run: &Run<'_>, ids: &[u32], error: Arc<Error>) -> Arc<Error> {
     }
 }
 
-async fn all_pairs(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> Result<Looked, Setback> {
-    let listed = lists::pairs(run, &ids, turn).await?;
+async fn all_pairs(run: &Run<'_>, ids: Vec<u32>, permit: SendPermit) -> Result<Looked, Setback> {
+    let listed = lists::pairs(run, &ids, permit).await?;
     let untold = |(id, error)| listed.untold.contains(&id).then_some(error);
     if let Some(error) = listed.unclear().find_map(untold) {
         return Err(Setback::Failed(error));
@@ -131,8 +131,8 @@ async fn all_pairs(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> Result<Looked, S
     Ok(part)
 }
 
-async fn all_pages(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> Result<Looked, Setback> {
-    let (mut part, mut pages) = (Looked::default(), Pages::new(&ids, turn));
+async fn all_pages(run: &Run<'_>, ids: Vec<u32>, permit: SendPermit) -> Result<Looked, Setback> {
+    let (mut part, mut pages) = (Looked::default(), Pages::new(&ids, permit));
     while let Some(page) = pages.next(run).await? {
         for (id, listed) in &page.annotations {
             part.enter(*id, listed);

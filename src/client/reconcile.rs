@@ -125,12 +125,13 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
 
 /// Sends a part on its own. Comes back with it when that fails too.
 async fn send_again(run: &Run<'_>, mut part: Part) -> Option<Part> {
-    let turn = run.turn().await.ok()?;
+    run.call.announce(&part.ids).await.ok()?;
+    let permit = run.acquire().await.ok()?;
     run.ledger().requests.retries += 1;
     if part.looked_at == LookedAt::SinceItsLastRequest {
         part.looked_at = LookedAt::BeforeItsLastRequest;
     }
-    match run.send(&part.ids, turn).await {
+    match run.send(&part.ids, permit).await {
         Ok(()) | Err(Setback::Stopped) => None,
         Err(Setback::Failed(error)) => {
             part.error = error;
@@ -212,7 +213,7 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
 /// Whether lists show nothing on an input but its input-level annotation.
 async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
     let ids = [id];
-    let mut pages = Pages::new(&ids, run.turn().await?);
+    let mut pages = Pages::new(&ids, run.acquire().await?);
     while let Some(page) = pages.next(run).await? {
         if page.annotations.iter().any(|(_, listed)| !listed.annotation.input_level) {
             return Ok(false);
@@ -245,7 +246,7 @@ async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
     let mut looked = Looked { there: HashSet::new(), unclear: HashMap::new() };
     let mut open = vec![part.ids.clone()];
     while let Some(ids) = open.pop() {
-        let listed = async { lists::pairs(run, &ids, run.turn().await?).await };
+        let listed = async { lists::pairs(run, &ids, run.acquire().await?).await };
         match listed.await {
             Ok(listed) => {
                 looked.unclear.extend(listed.unclear());

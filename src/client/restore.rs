@@ -14,11 +14,11 @@ use tokio::{sync::mpsc, task, time};
 use super::{
     Client,
     call::Call,
-    dispatch::{Form, Run, departures, log_summary},
+    dispatch::{Form, Run, batches, log_summary, permitted},
     lists::{self, Parts},
     plan::stopped_by,
     precautions,
-    quota::Turn,
+    channel::SendPermit,
 };
 use crate::{
     LOGGER,
@@ -57,13 +57,14 @@ pub(super) async fn run(
     let limits = &client.settings.limits;
     let mut messages = read(copies, limits.batch_size);
     let messages = stream::poll_fn(|context| messages.poll_recv(context));
-    let all = departures(client, call).zip(messages);
-    let all = all.for_each_concurrent(limits.max_in_flight, |((batch, turn), messages)| async {
+    let batches = stream::iter(batches(call, limits.batch_size)).zip(messages);
+    let all = permitted(client, call, batches);
+    let all = all.for_each_concurrent(limits.max_in_flight, |((batch, messages), permit)| async {
         match messages {
             Ok(messages) => {
                 let annotations = zip(batch.ids.iter().copied(), messages).collect();
                 let run = Run { client, call, form: Form::Post(annotations), backup: None };
-                post_missing(&run, batch.ids, turn).await;
+                post_missing(&run, batch.ids, permit).await;
             }
             Err(error) => call.stop(Arc::new(error)),
         }
@@ -114,8 +115,8 @@ fn postable(message: &Bytes) -> Result<Bytes, Error> {
 }
 
 /// Posts those of a batch that are not there.
-async fn post_missing(run: &Run<'_>, ids: Vec<u32>, turn: Turn) {
-    let (missing, present) = listed(run, ids, turn).await;
+async fn post_missing(run: &Run<'_>, ids: Vec<u32>, permit: SendPermit) {
+    let (missing, present) = listed(run, ids, permit).await;
     run.call.settle(&present, Outcome::Absent, None);
     post(run, missing).await;
     if present.is_empty() {
@@ -124,26 +125,26 @@ async fn post_missing(run: &Run<'_>, ids: Vec<u32>, turn: Turn) {
     // Lists may be late, and still show what was deleted just before.
     let pause = run.client.settings.limits.request_timeout.mul_f64(LATE);
     if run.call.unless_stopped(time::sleep(pause)).await.is_ok()
-        && let Ok(turn) = run.turn().await
+        && let Ok(permit) = run.acquire().await
     {
-        let (missing, _) = listed(run, present, turn).await;
+        let (missing, _) = listed(run, present, permit).await;
         post(run, missing).await;
     }
 }
 
 async fn post(run: &Run<'_>, ids: Vec<u32>) {
     if !ids.is_empty()
-        && let Ok(turn) = run.turn().await
+        && let Ok(permit) = run.acquire().await
     {
-        run.carry_out(ids, turn).await;
+        run.carry_out(ids, permit).await;
     }
 }
 
 /// Which annotations of a batch lists do not show, and which they show. What cannot be listed is settled.
-async fn listed(run: &Run<'_>, ids: Vec<u32>, turn: Turn) -> (Vec<u32>, Vec<u32>) {
-    let (mut missing, mut present, mut parts) = (Vec::new(), Vec::new(), Parts::new(ids, turn));
-    while let Some((ids, turn)) = parts.next(run).await {
-        match lists::pairs(run, &ids, turn).await {
+async fn listed(run: &Run<'_>, ids: Vec<u32>, permit: SendPermit) -> (Vec<u32>, Vec<u32>) {
+    let (mut missing, mut present, mut parts) = (Vec::new(), Vec::new(), Parts::new(ids, permit));
+    while let Some((ids, permit)) = parts.next(run).await {
+        match lists::pairs(run, &ids, permit).await {
             Ok(listed) => {
                 let unclear = run.settle_unclear(&listed, false);
                 let there: HashSet<u32> = listed.there.into_iter().map(|(id, _)| id).collect();

@@ -7,7 +7,9 @@ use std::{
     sync::{Arc, mpsc::Sender},
 };
 
-use axum::{Extension, Router};
+use axum::Router;
+use http::Request;
+use hyper::{body::Incoming, service::{Service as _, service_fn}};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
@@ -17,12 +19,23 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, mpsc},
     task::JoinSet,
+    time::Instant,
 };
 use tokio_rustls::TlsAcceptor;
 
-/// The connection that a request came on, as a handler may treat it.
-#[derive(Clone, Default)]
-pub struct Connection(Arc<Signals>);
+/// The connection that a request came on, as a handler may treat it; and when the request came.
+#[derive(Clone)]
+pub struct Connection {
+    signals: Arc<Signals>,
+    /// When the request was read, however long it waited to be handled.
+    pub arrived_at: Instant,
+}
+
+impl Default for Connection {
+    fn default() -> Self {
+        Self { signals: Arc::default(), arrived_at: Instant::now() }
+    }
+}
 
 #[derive(Default)]
 struct Signals {
@@ -33,12 +46,12 @@ struct Signals {
 impl Connection {
     /// Cuts it off at once; whatever else is under way on it is lost as well.
     pub fn sever(&self) {
-        self.0.sever.notify_one();
+        self.signals.sever.notify_one();
     }
 
     /// Lets what is under way end, and nothing more begin.
     pub fn go_away(&self) {
-        self.0.go_away.notify_one();
+        self.signals.go_away.notify_one();
     }
 }
 
@@ -121,14 +134,21 @@ async fn converse(
     router: Router,
 ) {
     let connection = Connection::default();
-    let service = TowerToHyperService::new(router.layer(Extension(connection.clone())));
+    let signals = Arc::clone(&connection.signals);
+    let router = TowerToHyperService::new(router);
+    // This is called when the request is read; the router is polled later, when a thread is free.
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let arrived_at = Instant::now();
+        request.extensions_mut().insert(Connection { arrived_at, ..connection.clone() });
+        router.call(request)
+    });
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut conversation = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     loop {
         tokio::select! {
             _ = conversation.as_mut() => return,
-            () = connection.0.sever.notified() => return,
-            () = connection.0.go_away.notified() => conversation.as_mut().graceful_shutdown(),
+            () = signals.sever.notified() => return,
+            () = signals.go_away.notified() => conversation.as_mut().graceful_shutdown(),
         }
     }
 }

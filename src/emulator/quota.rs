@@ -36,7 +36,7 @@ pub struct Quota {
 pub struct Meters(HashMap<String, Meter>);
 
 impl Meters {
-    /// Whether a request of this user may pass now. One that may not does not count.
+    /// Whether a request of this user may pass that came at this time. One that may not does not count.
     pub fn admit(&mut self, quota: &Quota, user_id: &str, now: Instant) -> bool {
         if !self.0.contains_key(user_id) {
             self.0.insert(user_id.to_owned(), Meter::new(quota, now));
@@ -74,6 +74,8 @@ impl Meter {
     }
 
     fn count(&mut self, quota: &Quota, now: Instant) -> bool {
+        // Two that came at nearly the same time may be counted in the other order.
+        let now = self.passed.back().map_or(now, |&latest| now.max(latest));
         const SECOND: Duration = Duration::from_secs(1);
         let over = |came: Instant| now.duration_since(came) >= SECOND;
         match quota.counting {
@@ -91,7 +93,7 @@ impl Meter {
     fn take_token(&mut self, quota: &Quota, now: Instant) -> bool {
         let full = f64::from(quota.requests_per_second);
         self.tokens = (self.tokens + now.duration_since(self.refilled).as_secs_f64() * full).min(full);
-        self.refilled = now;
+        self.refilled = self.refilled.max(now);
         let admitted = self.tokens >= 1.0;
         if admitted {
             self.tokens -= 1.0;

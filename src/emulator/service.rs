@@ -165,7 +165,8 @@ impl Service {
             (fault, self.conduct.latency_in.draw(chance), self.conduct.latency_out.draw(chance))
         };
         pause(way_in).await;
-        let reply = self.decide(request, (input_ids, ids), metadata, &fault);
+        let arrived_at = connection.arrived_at + way_in;
+        let reply = self.decide(request, (input_ids, ids), metadata, &fault, arrived_at);
         pause(way_out).await;
         match fault {
             FaultKind::DroppedBefore | FaultKind::DroppedAfter => {
@@ -187,6 +188,7 @@ impl Service {
         (input_ids, ids): (Vec<String>, Vec<String>),
         metadata: Metadata,
         fault: &FaultKind,
+        arrived_at: Instant,
     ) -> Reply<T> {
         let State { apps, log, meters, requests, ids: made, .. } = &mut *self.state();
         let now = Instant::now();
@@ -194,7 +196,7 @@ impl Service {
         let undocumented = &self.conduct.undocumented;
         let mut rules = Rules { ids: Ids(made), undocumented, breaks_off_after, now };
         let user_app_id = request.user_app_id();
-        let Performed { result, applied } = match self.turned_away(fault, meters, user_app_id, now) {
+        let Performed { result, applied } = match self.turned_away(fault, meters, user_app_id, arrived_at) {
             Some(refusal) => Err(refusal).into(),
             None => match self.conduct.access.admit(&metadata, T::METHOD, T::SCOPE, user_app_id) {
                 Err(refusal) => Err(refusal).into(),
@@ -256,7 +258,7 @@ impl Service {
         fault: &FaultKind,
         meters: &mut Meters,
         user_app_id: Option<&UserAppIdSet>,
-        now: Instant,
+        arrived_at: Instant,
     ) -> Option<Refusal> {
         let throttled = |requests_per_second| {
             let details = format!("exceeded limit of {requests_per_second} requests per second");
@@ -273,7 +275,7 @@ impl Service {
             _ => {}
         }
         let user_id = user_app_id.map_or("", |named| named.user_id.as_str());
-        let over = quota.filter(|quota| !meters.admit(quota, user_id, now));
+        let over = quota.filter(|quota| !meters.admit(quota, user_id, arrived_at));
         // A fault strikes whatever the quota says, so that the log tells the truth.
         match *fault {
             FaultKind::Status(code) => Some(Refusal::Status {

@@ -10,11 +10,11 @@ use pyo3::{exceptions::PyTypeError, prelude::*, types::PyDict};
 use super::{errors, logging::log_to_python};
 use crate::{
     client::Client,
-    config::{self, Arguments, ConfigurationError, Limits, Settings},
+    config::{self, Arguments, ConfigurationError, Limits, Rate, Settings},
 };
 
 /// What the environment may say, by the names of Clarifai's SDK and of curl; and where the home directory is.
-const VARIABLES: [&str; 15] = [
+const VARIABLES: [&str; 17] = [
     "CLARIFAI_PAT",
     "CLARIFAI_SESSION_TOKEN",
     "CLARIFAI_USER_ID",
@@ -30,6 +30,8 @@ const VARIABLES: [&str; 15] = [
     "no_proxy",
     "HOME",
     "USERPROFILE",
+    config::RUNTIME_DIR,
+    "XDG_RUNTIME_DIR",
 ];
 
 type Environment = [Option<String>; VARIABLES.len()];
@@ -72,6 +74,27 @@ pub fn shared_client(py: Python<'_>) -> PyResult<Py<NativeClient>> {
     Ok(client)
 }
 
+/// The setting `requests_per_second`: a number, a word, or `None`.
+#[derive(FromPyObject)]
+enum RequestsPerSecond {
+    Number(f64),
+    Word(String),
+    Nothing(Option<f64>),
+}
+
+impl RequestsPerSecond {
+    fn rate(self) -> Result<Rate, ConfigurationError> {
+        match self {
+            Self::Number(rate) | Self::Nothing(Some(rate)) => Ok(Rate::PerSecond(rate)),
+            Self::Nothing(None) => Ok(Rate::Unlimited),
+            Self::Word(word) if word == "auto" => Ok(Rate::Auto),
+            Self::Word(word) => Err(ConfigurationError::new(format!(
+                "requests_per_second is {word:?}: give a number, \"auto\", or None for no limit"
+            ))),
+        }
+    }
+}
+
 /// What is behind a `clarifai_annotations.Client`.
 #[pyclass(frozen)]
 pub struct NativeClient {
@@ -99,7 +122,8 @@ impl NativeClient {
         session_token: Option<String>,
         base_url: Option<String>,
         root_certificates_path: Option<PathBuf>,
-        requests_per_second: Option<f64>,
+        requests_per_second: RequestsPerSecond,
+        shared_rate_limit: bool,
         batch_size: usize,
         max_in_flight: usize,
         request_timeout: f64,
@@ -108,7 +132,8 @@ impl NativeClient {
     ) -> PyResult<Self> {
         let refused = |error: ConfigurationError| errors::configuration_error(py, &error);
         let limits = Limits {
-            requests_per_second,
+            requests_per_second: requests_per_second.rate().map_err(refused)?,
+            shared_rate_limit,
             batch_size,
             max_in_flight,
             request_timeout: config::seconds("request_timeout", request_timeout).map_err(refused)?,
@@ -164,7 +189,12 @@ impl NativeClient {
         settings.set_item("app_id", app_id)?;
         settings.set_item("base_url", base_url)?;
         settings.set_item("root_certificates_path", root_certificates_path)?;
-        settings.set_item("requests_per_second", limits.requests_per_second)?;
+        match limits.requests_per_second {
+            Rate::PerSecond(rate) => settings.set_item("requests_per_second", rate)?,
+            Rate::Auto => settings.set_item("requests_per_second", "auto")?,
+            Rate::Unlimited => settings.set_item("requests_per_second", py.None())?,
+        }
+        settings.set_item("shared_rate_limit", limits.shared_rate_limit)?;
         settings.set_item("batch_size", limits.batch_size)?;
         settings.set_item("max_in_flight", limits.max_in_flight)?;
         settings.set_item("request_timeout", limits.request_timeout.as_secs_f64())?;
@@ -179,6 +209,7 @@ impl NativeClient {
             self.client.settings();
         let Limits {
             requests_per_second,
+            shared_rate_limit,
             batch_size,
             max_in_flight,
             request_timeout,
@@ -190,12 +221,17 @@ impl NativeClient {
             config::Credential::SessionToken(_) => "session_token='***'",
         };
         let roots = root_certificates_path.as_ref().map_or("None".into(), |path| format!("{path:?}"));
-        let rate = requests_per_second.map_or("None".into(), |rate| rate.to_string());
+        let rate = match requests_per_second {
+            Rate::PerSecond(rate) => rate.to_string(),
+            Rate::Auto => "'auto'".into(),
+            Rate::Unlimited => "None".into(),
+        };
+        let shared = if *shared_rate_limit { "True" } else { "False" };
         let (timeout, grace) = (request_timeout.as_secs_f64(), cancel_grace.as_secs_f64());
         format!(
             "user_id={user_id:?}, app_id={app_id:?}, {credential}, base_url={base_url:?}, \
-             root_certificates_path={roots}, requests_per_second={rate}, batch_size={batch_size}, \
-             max_in_flight={max_in_flight}, request_timeout={timeout}, max_attempts={max_attempts}, \
+             root_certificates_path={roots}, requests_per_second={rate}, shared_rate_limit={shared}, \
+             batch_size={batch_size}, max_in_flight={max_in_flight}, request_timeout={timeout}, max_attempts={max_attempts}, \
              cancel_grace={grace}"
         )
     }

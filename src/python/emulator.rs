@@ -296,6 +296,8 @@ impl PyEmulator {
         all.set_item("app_id", emulator::DEFAULT_APP_ID)?;
         all.set_item("base_url", self.base_url())?;
         all.set_item("requests_per_second", self.requests_per_second)?;
+        // No other program sends to it.
+        all.set_item("shared_rate_limit", false)?;
         all.set_item("root_certificates_path", self.root_certificates_path())?;
         let has_credential = |settings: &Bound<'_, PyDict>| settings.contains("session_token");
         if !settings.map(has_credential).transpose()?.unwrap_or(false) {

@@ -1,0 +1,85 @@
+//! A clock that all processes of a machine share, and whether it ran on evenly.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The machine's clock and this process's differ by so much more only when the machine slept or the clock was set.
+const JUMP: Duration = Duration::from_millis(500);
+
+/// Tells the time since an origin that the processes of a machine share: since the machine was started, where it can tell.
+#[derive(Debug)]
+pub enum Clock {
+    /// Of the machine.
+    Machine {
+        /// This clock less the one of the process, when it was read last.
+        offset: Option<i128>,
+    },
+    /// Of this process, which a test may pause.
+    Process {
+        /// Its origin.
+        start: Instant,
+    },
+}
+
+impl Clock {
+    /// The clock of the machine.
+    pub const fn machine() -> Self {
+        Self::Machine { offset: None }
+    }
+
+    /// The clock of the process, from now on.
+    pub fn process() -> Self {
+        Self::Process { start: Instant::now() }
+    }
+
+    /// The time, and whether the clock jumped or the machine slept since it was read last.
+    pub fn read(&mut self) -> (Duration, bool) {
+        match self {
+            Self::Process { start } => (start.elapsed(), false),
+            Self::Machine { offset } => {
+                let now = machine_time();
+                let own = process_time();
+                let current = now.as_nanos() as i128 - own.as_nanos() as i128;
+                let jumped =
+                    offset.is_some_and(|before| (current - before).unsigned_abs() > JUMP.as_nanos());
+                *offset = Some(current);
+                (now, jumped)
+            }
+        }
+    }
+}
+
+/// Since this process first asked.
+fn process_time() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
+}
+
+/// It counts the time in which the machine sleeps, which a process does not see.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn machine_time() -> Duration {
+    timestamp(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
+fn machine_time() -> Duration {
+    timestamp(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
+}
+
+#[cfg(unix)]
+fn timestamp(time: rustix::time::Timespec) -> Duration {
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[cfg(not(unix))]
+fn machine_time() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What tells clocks of this kind apart: which start of the machine they count from, and in which namespace.
+pub fn origin() -> String {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+    format!("{}{}", boot.trim(), namespace.display())
+}

@@ -1,0 +1,264 @@
+//! The sliding window: which requests count now, and when the next may be sent. It knows neither clocks nor files:
+//! times are durations since an origin that all members share.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use super::adaptive::{Adaptive, Limit};
+
+/// A window is this much longer than the rate asks for: timers and clocks are no finer.
+pub const MARGIN: Duration = Duration::from_millis(5);
+
+/// A request that got no response counts as arrived when later ones, sent so much after it, have been answered: then not the
+/// network is stuck, but its own connection or process.
+const PRESUMED: Duration = Duration::from_secs(5);
+
+/// A member that waits and does not ask again within this time has ended or been stopped, and is not waited for.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// A member that did not ask for so long has no say in the limit.
+const FORGOTTEN: Duration = Duration::from_secs(10);
+
+/// A request whose response is not known to come in time is looked at again after this time.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Names a request that counts: the member in the upper half, its own count in the lower.
+pub type PermitId = u64;
+
+/// The member that a permit belongs to.
+pub fn member_of(id: PermitId) -> u32 {
+    (id >> 32) as u32
+}
+
+/// A sliding window of requests, shared by its members.
+///
+/// A token bucket would not do: full, it lets a burst through and then its steady rate on top, which is nearly twice
+/// the quota within one rolling second.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct SlidingWindow {
+    pub(super) members: Vec<Member>,
+    /// Requests that have no response: when each was sent at the earliest.
+    pub(super) in_flight: BTreeMap<PermitId, Duration>,
+    /// Requests that have one, by the time at which each was sent at the latest as the service saw it.
+    pub(super) answered: VecDeque<Answered>,
+    /// When the latest of the answered requests was sent.
+    pub(super) answered_until: Duration,
+    /// Nothing is sent before, so that requests are spread.
+    pub(super) next_at: Duration,
+    pub(super) adaptive: Adaptive,
+}
+
+/// A request with a response.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Answered {
+    /// A request that is sent at this time or later arrives after it.
+    pub at: Duration,
+    /// Which it was.
+    pub id: PermitId,
+    /// Whether it was refused for the quota.
+    pub is_throttled: bool,
+}
+
+/// A process, or a client with a window of its own.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Member {
+    /// Its number, drawn at random.
+    pub id: u32,
+    /// Its process.
+    pub process: u32,
+    /// Requests a second, as its strictest client has it; infinite where that is to be found out.
+    pub rate: f64,
+    /// When it asked for the last time.
+    pub seen: Duration,
+    /// While it waits, when it asks again.
+    pub asks_again_at: Option<Duration>,
+}
+
+/// What a member knows besides the window.
+pub struct Knowledge<'a> {
+    /// Which member asks.
+    pub member: Member,
+    /// After so long without a response, a request of its own is stuck. `None`: not known.
+    pub timeout: Option<Duration>,
+    /// Whether a process is alive, as far as can be told.
+    pub is_alive: &'a dyn Fn(u32) -> bool,
+}
+
+impl SlidingWindow {
+    /// Lets the request `id` be sent, or tells when to ask again.
+    ///
+    /// # Errors
+    /// The time at which to ask again.
+    pub fn try_acquire(&mut self, id: PermitId, by: &Knowledge<'_>, now: Duration) -> Result<(), Duration> {
+        let rate = self.enter(by.member, now);
+        self.forget(now);
+        self.adaptive.advance(rate, now);
+        let limit = self.adaptive.limit(rate);
+        let again_at = self.next_at.max(self.adaptive.held_until);
+        let again_at = if again_at > now { Some(again_at) } else { self.again_at(&limit, by, now) };
+        if let Some(again_at) = again_at {
+            self.member(by.member.id).asks_again_at = Some(again_at);
+            return Err(again_at);
+        }
+        self.member(by.member.id).asks_again_at = None;
+        self.in_flight.insert(id, now);
+        self.next_at = now + self.adaptive.spacing(&limit);
+        Ok(())
+    }
+
+    /// How many requests may be sent in a window now.
+    pub fn limit(&self, rate: f64) -> Limit {
+        self.adaptive.limit(rate)
+    }
+
+    /// A request was not sent after all.
+    pub fn cancel(&mut self, id: PermitId) {
+        self.in_flight.remove(&id);
+    }
+
+    /// A request was sent at this time rather than earlier.
+    pub fn sent(&mut self, id: PermitId, at: Duration) {
+        if let Some(sent) = self.in_flight.get_mut(&id) {
+            *sent = at;
+        }
+    }
+
+    /// A request arrived at the service before one that is sent at `at` can arrive.
+    pub fn arrived(&mut self, id: PermitId, at: Duration) {
+        if let Some(sent) = self.in_flight.remove(&id) {
+            self.insert(Answered { at: at.max(sent), id, is_throttled: false });
+        }
+    }
+
+    /// The response to a request that was sent at `sent` is here: not throttled.
+    pub fn accepted(&mut self, sent: Duration, now: Duration) {
+        self.answered_until = self.answered_until.max(sent);
+        self.adaptive.accepted(now);
+    }
+
+    /// The response to a request that was sent at `sent` is here: throttled. It must have [`arrived`](Self::arrived).
+    pub fn throttled(&mut self, id: PermitId, sent: Duration, rate: f64, now: Duration) {
+        self.answered_until = self.answered_until.max(sent);
+        if let Some(own) = self.answered.iter_mut().rev().find(|it| it.id == id) {
+            own.is_throttled = true;
+        }
+        let second = self.adaptive.limit(rate).window;
+        let accepted = self.answered.iter().filter(|it| !it.is_throttled && it.at <= sent && it.at + second > sent);
+        let accepted = accepted.count();
+        self.adaptive.throttled(accepted, sent, rate, now);
+    }
+
+    /// Nothing counts any more: the clock jumped, or the machine slept.
+    pub fn clear(&mut self, now: Duration) {
+        self.in_flight.clear();
+        self.answered.clear();
+        self.members.clear();
+        (self.next_at, self.answered_until) = (now, now);
+        self.adaptive.clear(now);
+    }
+
+    /// Whether a time in it lies in the future, so that it was written by another clock.
+    pub fn is_ahead_of(&self, now: Duration) -> bool {
+        let second = now + Duration::from_secs(1);
+        self.in_flight.values().any(|&sent| sent > second)
+            || self.answered.back().is_some_and(|it| it.at > second)
+            || self.members.iter().any(|member| member.seen > second)
+            || self.answered_until > second
+    }
+
+    /// Takes note of a member. Gives the strictest rate of all.
+    fn enter(&mut self, member: Member, now: Duration) -> f64 {
+        let has_requests = |id| self.in_flight.keys().any(|&permit| member_of(permit) == id);
+        let mut members = std::mem::take(&mut self.members);
+        members.retain(|other| other.seen + FORGOTTEN > now || has_requests(other.id));
+        self.members = members;
+        match self.members.iter_mut().find(|other| other.id == member.id) {
+            Some(known) => (known.rate, known.seen) = (member.rate, now),
+            None => self.members.push(Member { seen: now, asks_again_at: None, ..member }),
+        }
+        self.members.iter().map(|member| member.rate).fold(f64::INFINITY, f64::min)
+    }
+
+    fn member(&mut self, id: u32) -> &mut Member {
+        let place = self.members.iter().position(|member| member.id == id);
+        let place = place.unwrap_or_else(|| unreachable!("whoever asks was entered"));
+        &mut self.members[place]
+    }
+
+    /// Drops what cannot matter again.
+    fn forget(&mut self, now: Duration) {
+        // Also a throttled response that comes late is judged by what was accepted before its request.
+        let kept = self.adaptive.longest_window() * 3;
+        while self.answered.front().is_some_and(|it| it.at + kept <= now) {
+            self.answered.pop_front();
+        }
+    }
+
+    /// When to ask again; `None` where a request may be sent now.
+    fn again_at(&mut self, limit: &Limit, by: &Knowledge<'_>, now: Duration) -> Option<Duration> {
+        let mut again_at = None;
+        let mut earliest = |at: Duration| again_at = Some(again_at.map_or(at, |other: Duration| other.min(at)));
+        let mut counted = 0;
+        let mut over = Vec::new();
+        for (&id, &sent) in &self.in_flight {
+            let age = now.saturating_sub(sent);
+            if age < limit.window {
+                earliest(sent + limit.window);
+            } else {
+                let is_own = member_of(id) == by.member.id;
+                // On its way, on a line that is longer than the window.
+                if is_own && by.timeout.is_some_and(|timeout| age <= timeout) {
+                    continue;
+                }
+                let is_dead = || {
+                    let owner = self.members.iter().find(|member| member.id == member_of(id));
+                    !is_own && !owner.is_some_and(|owner| (by.is_alive)(owner.process))
+                };
+                let is_flowing = |after| self.answered_until > sent + after;
+                if is_flowing(PRESUMED) || (is_flowing(Duration::ZERO) && is_dead()) {
+                    over.push((id, sent));
+                    continue;
+                }
+                if is_dead() {
+                    over.push((id, now));
+                }
+                earliest(now + POLL);
+            }
+            counted += 1;
+        }
+        let first = self.answered.partition_point(|it| it.at + limit.window <= now);
+        if let Some(it) = self.answered.get(first) {
+            earliest(it.at + limit.window);
+        }
+        counted += self.answered.len() - first;
+        over.into_iter().for_each(|(id, at)| self.arrived(id, at));
+        if counted >= limit.requests { again_at } else { self.yields(limit.requests - counted, first, by, now) }
+    }
+
+    /// Where others wait who had fewer requests in the window, they come first: until when the member waits for them.
+    fn yields(&self, free: usize, first: usize, by: &Knowledge<'_>, now: Duration) -> Option<Duration> {
+        if self.members.len() == 1 {
+            return None;
+        }
+        let count = |id: u32| {
+            let answered = self.answered.range(first..).filter(|it| member_of(it.id) == id).count();
+            answered + self.in_flight.keys().filter(|&&permit| member_of(permit) == id).count()
+        };
+        let own = count(by.member.id);
+        let others = self.members.iter().filter(|other| other.id != by.member.id);
+        let waiting = others.filter_map(|other| Some((other, other.asks_again_at?)));
+        let first: Vec<_> = waiting.filter(|(other, at)| *at + GRACE > now && count(other.id) < own).collect();
+        if first.len() < free {
+            return None;
+        }
+        first.iter().map(|(_, at)| *at + Duration::from_millis(1)).min().map(|at| at.max(now + Duration::from_millis(1)))
+    }
+
+    fn insert(&mut self, answered: Answered) {
+        // Responses come nearly in the order of their requests.
+        let place = self.answered.iter().rposition(|it| it.at <= answered.at).map_or(0, |place| place + 1);
+        self.answered.insert(place, answered);
+    }
+}
