@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -47,9 +47,26 @@ pub struct Call {
     /// IDs that were looked up, by a call that only looks.
     looked_up: AtomicUsize,
     state: Arc<watch::Sender<State>>,
-    /// Where it carries single deletions of several callers: the call of each, in the order of the targets.
-    singles: Vec<Arc<Call>>,
+    /// Where it carries single deletions: the call of each, in the order of the targets.
+    callers: Vec<Caller>,
+    /// Where it is a single deletion that waits to be carried: how far that is.
+    departure: AtomicU8,
 }
+
+/// A single deletion that another call carries. Several may name the same pair.
+pub(super) struct Caller {
+    /// The place of its pair among the targets.
+    pub id: u32,
+    /// Its own call.
+    pub call: Arc<Call>,
+}
+
+/// A single deletion waits, …
+const WAITING: u8 = 0;
+/// … is carried by a request, …
+const DEPARTED: u8 = 1;
+/// … or was taken back before.
+const LEFT: u8 = 2;
 
 /// What a caller does against deleting the wrong thing.
 #[derive(Debug, Clone, Default)]
@@ -121,7 +138,8 @@ impl Call {
             journal: OnceLock::new(),
             looked_up: AtomicUsize::new(0),
             state: Arc::new(watch::Sender::new(State::Going)),
-            singles: Vec::new(),
+            callers: Vec::new(),
+            departure: AtomicU8::new(WAITING),
         }
     }
 
@@ -156,14 +174,36 @@ impl Call {
         Self { state: Arc::clone(&whole.state), ..Self::new(targets, None) }
     }
 
-    /// A call that carries single ones; `targets` are theirs, in the same order.
-    pub(super) fn carrying(targets: Targets, singles: Vec<Arc<Self>>) -> Self {
-        Self { singles, ..Self::new(targets, None) }
+    /// A call that carries single ones, which are in the order of the targets.
+    pub(super) fn carrying(targets: Targets, callers: Vec<Caller>) -> Self {
+        Self { callers, ..Self::new(targets, None) }
     }
 
     /// The single calls that it carries.
-    pub(super) fn singles(&self) -> &[Arc<Self>] {
-        &self.singles
+    pub(super) fn callers(&self) -> &[Caller] {
+        &self.callers
+    }
+
+    /// Those of one target.
+    fn callers_of(&self, id: u32) -> &[Caller] {
+        let first = self.callers.partition_point(|caller| caller.id < id);
+        let count = self.callers[first..].partition_point(|caller| caller.id == id);
+        &self.callers[first..first + count]
+    }
+
+    /// A request carries it from now on. `false`: it was taken back before.
+    pub(super) fn depart(&self) -> bool {
+        self.departure.compare_exchange(WAITING, DEPARTED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Takes it back. `false`: a request carries it.
+    pub(super) fn leave(&self) -> bool {
+        self.departure.compare_exchange(WAITING, LEFT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether it was taken back.
+    pub(super) fn has_left(&self) -> bool {
+        self.departure.load(Ordering::Acquire) == LEFT
     }
 
     pub(super) fn precautions(&self) -> &Precautions {
@@ -247,14 +287,16 @@ impl Call {
 
     /// These of a request that leaves now are still wanted. Their fate is unknown until they are settled.
     pub(super) fn sends(&self, ids: &[u32]) -> Vec<u32> {
-        let wanted =
-            |id: &u32| self.singles.get(*id as usize).is_none_or(|single| !single.is_at(State::Ended));
+        let wanted = |id: &u32| {
+            let callers = self.callers_of(*id);
+            callers.is_empty() || callers.iter().any(|caller| !caller.call.is_at(State::Ended))
+        };
         let ids: Vec<_> = ids.iter().copied().filter(wanted).collect();
         if !ids.is_empty() {
             self.ledger().sent(&ids);
         }
-        for single in ids.iter().filter_map(|&id| self.singles.get(id as usize)) {
-            single.ledger().sent(&[0]);
+        for caller in ids.iter().flat_map(|&id| self.callers_of(id)) {
+            caller.call.ledger().sent(&[0]);
         }
         ids
     }
@@ -294,8 +336,8 @@ impl Call {
     /// These are deleted. Callers of single ones need not wait for the others.
     pub(super) fn deleted(&self, ids: &[u32]) {
         self.settle(ids, Outcome::Deleted, None);
-        for single in ids.iter().filter_map(|&id| self.singles.get(id as usize)) {
-            single.answer(Outcome::Deleted, None);
+        for caller in ids.iter().flat_map(|&id| self.callers_of(id)) {
+            caller.call.answer(Outcome::Deleted, None);
         }
     }
 
@@ -315,7 +357,7 @@ impl Call {
 
     /// Whether everybody whose deletion it carries has given up.
     fn is_given_up(&self) -> bool {
-        !self.singles.is_empty() && self.singles.iter().all(|single| single.is_at(State::Ended))
+        !self.callers.is_empty() && self.callers.iter().all(|caller| caller.call.is_at(State::Ended))
     }
 
     fn is_at(&self, state: State) -> bool {

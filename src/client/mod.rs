@@ -3,9 +3,9 @@
 
 mod call;
 mod channel;
+mod coalesce;
 mod cork;
 mod dispatch;
-mod group;
 mod heard;
 mod inputs;
 mod lists;
@@ -33,7 +33,7 @@ use crate::{
 
 pub use call::{Call, Precautions, Progress};
 use channel::{Channel, SendPermit};
-use group::{Groups, UserApp};
+use coalesce::{Coalescer, UserApp};
 use memory::Memory;
 use rate_limit::RateLimiter;
 
@@ -63,7 +63,7 @@ pub struct Client {
 /// What leaves this process: how much of it, and what leaves together.
 struct Traffic {
     rate_limiter: RateLimiter,
-    groups: Arc<Groups>,
+    coalescer: Arc<Coalescer>,
     memory: Memory,
 }
 
@@ -147,7 +147,7 @@ impl Client {
     pub async fn delete_one(&self, call: &Arc<Call>, missing_ok: bool) -> Result<(), Failure> {
         let _end = EndOnDrop(call);
         self.channel.open().map_err(|error| Failure { outcome: Outcome::Unsent, error })?;
-        let report = group::delete(self, call).await;
+        let report = coalesce::delete(self, call).await;
         match (report.outcome(0), report.error(0)) {
             (Outcome::Deleted, _) => Ok(()),
             (Outcome::Absent, _) if missing_ok => Ok(()),
@@ -160,7 +160,7 @@ impl Client {
     fn traffic(&self) -> &Traffic {
         self.traffic.get_or_init(|| Traffic {
             rate_limiter: RateLimiter::new(&self.settings),
-            groups: Arc::default(),
+            coalescer: Arc::default(),
             memory: Memory::default(),
         })
     }
@@ -175,8 +175,8 @@ impl Client {
         self.channel.try_acquire(&self.traffic().rate_limiter).await
     }
 
-    fn groups(&self) -> &Arc<Groups> {
-        &self.traffic().groups
+    fn coalescer(&self) -> &Arc<Coalescer> {
+        &self.traffic().coalescer
     }
 
     /// What the answers to lists may take.

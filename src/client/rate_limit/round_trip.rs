@@ -8,6 +8,9 @@ const SPAN: Duration = Duration::from_secs(10);
 /// The least that the timeout is above the smoothed time: below it, timers and busy processors are what is measured.
 const SLACK: Duration = Duration::from_millis(50);
 
+/// Before so many samples, the minimum that was measured may be far above the one that there is.
+const ENOUGH_SAMPLES: u32 = 8;
+
 /// Round trip times of one service, as TCP keeps them (RFC 6298), and their minimum, as BBR keeps it.
 #[derive(Debug, Clone, Default)]
 pub struct RoundTrip {
@@ -16,6 +19,7 @@ pub struct RoundTrip {
     /// The minimum of the current span and of the one before it; when the current one began.
     minima: [Option<Duration>; 2],
     since: Duration,
+    samples: u32,
 }
 
 impl RoundTrip {
@@ -32,12 +36,15 @@ impl RoundTrip {
             self.minima = [None, self.minima[0]];
             self.since = now;
         }
+        self.samples = self.samples.saturating_add(1);
         self.minima[0] = Some(self.minima[0].map_or(time, |least| least.min(time)));
     }
 
     /// The least that a round trip takes; zero where none was measured.
     pub fn least(&self) -> Duration {
-        self.minima.into_iter().flatten().min().unwrap_or_default()
+        let measured = self.minima.into_iter().flatten().min().unwrap_or_default();
+        // At least the way back is in what was measured.
+        if self.samples < ENOUGH_SAMPLES { measured / 2 } else { measured }
     }
 
     /// A request that is out for longer than this is stuck. `None` where no round trip was measured.
@@ -56,7 +63,8 @@ mod tests {
     fn the_least_follows_a_route_that_became_longer() {
         let mut round_trip = RoundTrip::default();
         round_trip.sample(20 * MS, 0 * MS);
-        round_trip.sample(120 * MS, 1000 * MS);
+        assert_eq!(round_trip.least(), 10 * MS);
+        (0..8).for_each(|_| round_trip.sample(120 * MS, 1000 * MS));
         assert_eq!(round_trip.least(), 20 * MS);
         for second in 10..=25 {
             round_trip.sample(120 * MS, second * 1000 * MS);

@@ -129,17 +129,33 @@ async def test_clients_made_again_for_one_app_share_its_requests(service: Offici
     assert len(service.calls) == 2
 
 
-async def test_of_two_that_name_the_same_pair_one_deletes_it_and_the_other_finds_it_gone() -> None:
-    with Emulator() as emulator, emulator.client() as client:
+async def test_callers_of_the_same_pair_share_its_request_and_its_outcome(service: OfficialService) -> None:
+    with client_of(service, **SLOW) as client:
+        boxes = ["first", *["box"] * 100, "other"]
+        ended = await outcomes(*(client.delete_annotation_async("photo", box) for box in boxes))
+    assert ended == [None] * 102
+    assert pairs(service) == [["first"], ["box", "other"]]
+
+
+async def test_of_callers_of_the_same_missing_pair_each_has_its_own_missing_ok() -> None:
+    with Emulator() as emulator, emulator.client(**SLOW) as client:
         emulator.add_annotation("photo", "first")
-        emulator.add_annotation("photo", "box")
-        emulator.inject(Fault.delayed(0.2))
         ended = await outcomes(
             client.delete_annotation_async("photo", "first"),
             client.delete_annotation_async("photo", "box"),
-            client.delete_annotation_async("photo", "box"),
+            client.delete_annotation_async("photo", "box", missing_ok=True),
         )
-        assert sorted(ended, key=str) == [NotFoundError, None, None]
+    assert ended == [None, NotFoundError, None]
+
+
+async def test_a_caller_who_gives_up_leaves_the_others_of_its_pair_their_deletion(service: OfficialService) -> None:
+    with client_of(service, **SLOW) as client:
+        await client.delete_annotation_async("photo", "first")
+        one, other = (asyncio.create_task(client.delete_annotation_async("photo", "box")) for _ in range(2))
+        await asyncio.sleep(0)
+        one.cancel()
+        assert await outcomes(one, other) == [asyncio.CancelledError, None]
+    assert pairs(service) == [["first"], ["box"]]
 
 
 async def test_a_refused_key_is_told_to_every_caller_of_a_group(service: OfficialService) -> None:
