@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::Instant;
-
 /// The machine's clock and this process's differ by so much more only when the machine slept or the clock was set.
 const JUMP: Duration = Duration::from_millis(500);
 
@@ -16,9 +14,10 @@ pub enum Clock {
         offset: Option<i128>,
     },
     /// Of this process, which a test may pause.
+    #[cfg(test)]
     Process {
         /// Its origin.
-        start: Instant,
+        start: tokio::time::Instant,
     },
 }
 
@@ -28,14 +27,10 @@ impl Clock {
         Self::Machine { offset: None }
     }
 
-    /// The clock of the process, from now on.
-    pub fn process() -> Self {
-        Self::Process { start: Instant::now() }
-    }
-
     /// The time, and whether the clock jumped or the machine slept since it was read last.
     pub fn read(&mut self) -> (Duration, bool) {
         match self {
+            #[cfg(test)]
             Self::Process { start } => (start.elapsed(), false),
             Self::Machine { offset } => {
                 let now = machine_time();

@@ -17,11 +17,10 @@ const HEAD: usize = 8 + 4 + 4;
 
 /// Writes a window.
 pub fn encode(window: &SlidingWindow) -> Vec<u8> {
-    let SlidingWindow { members, in_flight, answered, answered_until, next_at, adaptive } = window;
+    let SlidingWindow { members, in_flight, answered, answered_until, adaptive } = window;
     let mut bytes = Vec::with_capacity(HEAD + 256 + 24 * (members.len() + in_flight.len() + answered.len()));
     bytes.put_bytes(0, HEAD);
     put_time(&mut bytes, *answered_until);
-    put_time(&mut bytes, *next_at);
     adaptive.encode(&mut bytes);
     bytes.put_u32_le(members.len() as u32);
     for member in members {
@@ -62,7 +61,7 @@ pub fn decode(mut bytes: &[u8]) -> Option<SlidingWindow> {
         return None;
     }
     let bytes = &mut bytes;
-    let (answered_until, next_at) = (time(bytes)?, time(bytes)?);
+    let answered_until = time(bytes)?;
     let adaptive = Adaptive::decode(bytes)?;
     let mut members = Vec::new();
     for _ in 0..bytes.try_get_u32_le().ok()? {
@@ -80,7 +79,7 @@ pub fn decode(mut bytes: &[u8]) -> Option<SlidingWindow> {
         let (id, is_throttled) = (bytes.try_get_u64_le().ok()?, bytes.try_get_u8().ok()? != 0);
         answered.push(Answered { id, is_throttled, at: time(bytes)? });
     }
-    Some(SlidingWindow { members, in_flight, answered: answered.into(), answered_until, next_at, adaptive })
+    Some(SlidingWindow { members, in_flight, answered: answered.into(), answered_until, adaptive })
 }
 
 /// Writes a time.

@@ -89,6 +89,13 @@ impl RateLimiter {
         Self { in_flight: Arc::new(Semaphore::new(limits.max_in_flight)), window }
     }
 
+    /// A limiter with this window.
+    #[cfg(test)]
+    fn of_window(window: Window, rate: Rate, max_in_flight: usize) -> Self {
+        let window = Some(Registration::new(Arc::new(window), rate));
+        Self { in_flight: Arc::new(Semaphore::new(max_in_flight)), window }
+    }
+
     /// Waits until a request may be sent. It must be sent at once. Cancelling this does not consume a permit.
     pub async fn acquire(&self) -> Permit {
         let in_flight = Arc::clone(&self.in_flight).acquire_owned().await;
@@ -238,8 +245,8 @@ struct State {
     rates: Vec<f64>,
     sent: BTreeMap<PermitId, Sent>,
     round_trip: RoundTrip,
-    /// What the log said last of the limit.
-    told_limit: Option<usize>,
+    /// What the log said last: the limit, and whether others are known to share the quota.
+    told_limit: Option<(usize, bool)>,
     used_at: Duration,
 }
 
@@ -260,7 +267,7 @@ enum Change {
     Cancelled(PermitId),
     Written(PermitId, Duration),
     Arrived(PermitId, Duration),
-    Accepted { sent: Duration, now: Duration },
+    Accepted { sent: Duration, rate: f64, now: Duration },
     Throttled { id: PermitId, sent: Duration, rate: f64, now: Duration },
 }
 
@@ -270,7 +277,7 @@ impl Change {
             Self::Cancelled(id) => window.cancel(id),
             Self::Written(id, at) => window.sent(id, at),
             Self::Arrived(id, at) => window.arrived(id, at),
-            Self::Accepted { sent, now } => window.accepted(sent, now),
+            Self::Accepted { sent, rate, now } => window.accepted(sent, rate, now),
             Self::Throttled { id, sent, rate, now } => window.throttled(id, sent, rate, now),
         }
     }
@@ -428,15 +435,13 @@ impl State {
         }
         let rate = self.rate();
         changes.push(match is_throttled {
-            false => Change::Accepted { sent: own.at, now },
+            false => Change::Accepted { sent: own.at, rate, now },
             true => Change::Throttled { id, sent: own.at, rate, now },
         });
-        let held_before = self.window.adaptive.held_until;
         self.change(now, changes);
-        let held_until = self.window.adaptive.held_until;
-        if is_throttled && held_until > held_before.max(now) {
-            let seconds = (held_until - now).as_secs_f64();
-            log::warn!(target: LOGGER, "the service throttles: nothing is sent for {seconds:.1} s");
+        if is_throttled {
+            let seconds = self.window.adaptive.next_at().saturating_sub(now).as_secs_f64();
+            log::debug!(target: LOGGER, "the service throttles: nothing is sent for {seconds:.2} s");
         }
     }
 
@@ -522,12 +527,15 @@ impl State {
 
     fn tell_limit(&mut self) {
         let limit = self.window.limit(self.rate()).requests;
-        match self.told_limit.replace(limit) {
-            Some(before) if limit < before => {
-                log::warn!(target: LOGGER, "rate limit lowered from {before} to {limit} requests at a time");
-            }
-            Some(before) if limit > before => {
-                log::debug!(target: LOGGER, "rate limit raised to {limit} requests at a time");
+        let is_shared = self.window.adaptive.is_shared();
+        match self.told_limit.replace((limit, is_shared)) {
+            Some((before, false)) if is_shared => log::warn!(
+                target: LOGGER,
+                "the service throttles: somebody else uses the same quota. The rate limit is lowered from {before} to {limit} \
+                 requests at a time, and is raised as far as the service lets it"
+            ),
+            Some((before, _)) if limit != before => {
+                log::debug!(target: LOGGER, "rate limit changed from {before} to {limit} requests at a time");
             }
             _ => {}
         }

@@ -20,11 +20,33 @@ pub struct RoundTrip {
     minima: [Option<Duration>; 2],
     since: Duration,
     samples: u32,
+    /// When the timeout was raised by a request that took longer.
+    raised_at: Duration,
 }
 
 impl RoundTrip {
     /// Takes a measured round trip into account.
     pub fn sample(&mut self, time: Duration, now: Duration) {
+        if now.saturating_sub(self.since) >= SPAN {
+            self.minima = [None, self.minima[0]];
+            self.since = now;
+        }
+        self.samples = self.samples.saturating_add(1);
+        self.minima[0] = Some(self.minima[0].map_or(time, |least| least.min(time)));
+        self.smooth(time, now);
+    }
+
+    /// Of requests that were stuck, one in a timeout counts, and as no longer than the timeout: when the network moves again
+    /// their responses all come at once, and say nothing of how long others take.
+    fn smooth(&mut self, mut time: Duration, now: Duration) {
+        if let Some(timeout) = self.timeout()
+            && time > timeout
+        {
+            if now < self.raised_at + timeout {
+                return;
+            }
+            (time, self.raised_at) = (timeout, now);
+        }
         self.smoothed = Some(match self.smoothed {
             None => (time, time / 2),
             Some((smoothed, deviation)) => {
@@ -32,12 +54,6 @@ impl RoundTrip {
                 ((smoothed * 7 + time) / 8, (deviation * 3 + difference) / 4)
             }
         });
-        if now.saturating_sub(self.since) >= SPAN {
-            self.minima = [None, self.minima[0]];
-            self.since = now;
-        }
-        self.samples = self.samples.saturating_add(1);
-        self.minima[0] = Some(self.minima[0].map_or(time, |least| least.min(time)));
     }
 
     /// The least that a round trip takes; zero where none was measured.
@@ -76,11 +92,20 @@ mod tests {
     fn the_timeout_is_far_above_steady_times_and_further_above_varying_ones() {
         let timeout = |times: [u32; 4]| {
             let mut round_trip = RoundTrip::default();
-            times.iter().cycle().take(40).for_each(|time| round_trip.sample(*time * MS, 0 * MS));
+            let samples = (0..).zip(times.iter().cycle()).take(40);
+            samples.for_each(|(second, time)| round_trip.sample(*time * MS, second * 1000 * MS));
             round_trip.timeout().unwrap()
         };
         assert_eq!(RoundTrip::default().timeout(), None);
         assert!((70 * MS..75 * MS).contains(&timeout([20; 4])), "{:?}", timeout([20; 4]));
         assert!(timeout([20, 20, 20, 400]) > 400 * MS);
+    }
+
+    #[test]
+    fn stuck_requests_do_not_make_the_others_pass_for_slow() {
+        let mut round_trip = RoundTrip::default();
+        (0..20).for_each(|_| round_trip.sample(20 * MS, 0 * MS));
+        (0..20).for_each(|_| round_trip.sample(1500 * MS, 2000 * MS));
+        assert!(round_trip.timeout().unwrap() < 150 * MS);
     }
 }

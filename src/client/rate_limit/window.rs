@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use super::adaptive::{Adaptive, Limit};
+use super::adaptive::{Adaptive, Limit, Refused};
 
 /// A window is this much longer than the rate asks for: timers and clocks are no finer.
-pub const MARGIN: Duration = Duration::from_millis(5);
+pub const MARGIN: Duration = Duration::from_millis(3);
 
 /// A request that got no response counts as arrived when later ones, sent so much after it, have been answered: then not the
 /// network is stuck, but its own connection or process.
@@ -45,8 +45,6 @@ pub struct SlidingWindow {
     pub(super) answered: VecDeque<Answered>,
     /// When the latest of the answered requests was sent.
     pub(super) answered_until: Duration,
-    /// Nothing is sent before, so that requests are spread.
-    pub(super) next_at: Duration,
     pub(super) adaptive: Adaptive,
 }
 
@@ -93,18 +91,25 @@ impl SlidingWindow {
     /// The time at which to ask again.
     pub fn try_acquire(&mut self, id: PermitId, by: &Knowledge<'_>, now: Duration) -> Result<(), Duration> {
         let rate = self.enter(by.member, now);
-        self.forget(now);
+        self.forget(rate, now);
         self.adaptive.advance(rate, now);
         let limit = self.adaptive.limit(rate);
-        let again_at = self.next_at.max(self.adaptive.held_until);
-        let again_at = if again_at > now { Some(again_at) } else { self.again_at(&limit, by, now) };
+        let again_at = if self.adaptive.next_at() > now {
+            Some(self.adaptive.next_at())
+        } else if self.adaptive.is_one_at_a_time() && !self.in_flight.is_empty() {
+            Some(now + POLL)
+        } else {
+            self.again_at(&limit, by, now)
+        };
         if let Some(again_at) = again_at {
+            // A probe may begin before.
+            let again_at = again_at.min(self.adaptive.decide_at().max(now + POLL));
             self.member(by.member.id).asks_again_at = Some(again_at);
             return Err(again_at);
         }
         self.member(by.member.id).asks_again_at = None;
         self.in_flight.insert(id, now);
-        self.next_at = now + self.adaptive.spacing(&limit);
+        self.adaptive.sent(rate, now);
         Ok(())
     }
 
@@ -133,21 +138,28 @@ impl SlidingWindow {
     }
 
     /// The response to a request that was sent at `sent` is here: not throttled.
-    pub fn accepted(&mut self, sent: Duration, now: Duration) {
+    pub fn accepted(&mut self, sent: Duration, rate: f64, now: Duration) {
         self.answered_until = self.answered_until.max(sent);
-        self.adaptive.accepted(now);
+        self.adaptive.accepted(rate, now);
     }
 
     /// The response to a request that was sent at `sent` is here: throttled. It must have [`arrived`](Self::arrived).
     pub fn throttled(&mut self, id: PermitId, sent: Duration, rate: f64, now: Duration) {
         self.answered_until = self.answered_until.max(sent);
-        if let Some(own) = self.answered.iter_mut().rev().find(|it| it.id == id) {
-            own.is_throttled = true;
+        let own = self.answered.iter().rposition(|it| it.id == id);
+        if let Some(own) = own {
+            self.answered[own].is_throttled = true;
         }
-        let second = self.adaptive.limit(rate).window;
-        let accepted = self.answered.iter().filter(|it| !it.is_throttled && it.at <= sent && it.at + second > sent);
-        let accepted = accepted.count();
-        self.adaptive.throttled(accepted, sent, rate, now);
+        let is_before = |at: Duration| at < sent && at + Duration::from_secs(1) > sent;
+        let answered = self.answered.iter().filter(|it| !it.is_throttled).map(|it| it.at);
+        let before = answered.chain(self.in_flight.values().copied()).filter(|&at| is_before(at));
+        let refused = Refused { sent, others: before.clone().count(), oldest: before.min() };
+        let is_forgotten = self.adaptive.refused(refused, rate, now);
+        if let Some(own) = own
+            && is_forgotten
+        {
+            self.answered.remove(own);
+        }
     }
 
     /// Nothing counts any more: the clock jumped, or the machine slept.
@@ -155,7 +167,7 @@ impl SlidingWindow {
         self.in_flight.clear();
         self.answered.clear();
         self.members.clear();
-        (self.next_at, self.answered_until) = (now, now);
+        self.answered_until = now;
         self.adaptive.clear(now);
     }
 
@@ -188,9 +200,9 @@ impl SlidingWindow {
     }
 
     /// Drops what cannot matter again.
-    fn forget(&mut self, now: Duration) {
+    fn forget(&mut self, rate: f64, now: Duration) {
         // Also a throttled response that comes late is judged by what was accepted before its request.
-        let kept = self.adaptive.longest_window() * 3;
+        let kept = self.adaptive.memory(rate);
         while self.answered.front().is_some_and(|it| it.at + kept <= now) {
             self.answered.pop_front();
         }
