@@ -5,6 +5,7 @@
 //! | [`wire`] | the service's messages and status codes | anything else here |
 //! | [`ids`] | ID columns and what they name, validated | anything else here |
 //! | [`process`] | what belongs to one process, after a fork too | anything else here |
+//! | [`machine`] | what the processes of a machine have in common: its clock, a folder | anything else here |
 //! | [`files`] | files that must not be lost: locks, logs, replacing by rename | anything else here but `process` |
 //! | [`report`], [`error`] | outcomes of IDs, failures of requests | anything but each other |
 //! | [`plan`] | what a deletion would do, as a table | the client |
@@ -26,6 +27,7 @@ pub mod error;
 pub mod files;
 pub mod ids;
 pub mod journal;
+pub mod machine;
 pub mod plan;
 pub mod plan_file;
 pub mod process;
@@ -35,5 +37,5 @@ pub mod report;
 pub mod wire;
 
 /// The name under which the client logs: DEBUG what became of single requests, INFO the counts of a call for
-/// many, WARNING a pace that the service made it lower. Never a credential.
+/// many, WARNING a rate limit that the service made it lower. Never a credential.
 pub const LOGGER: &str = "clarifai_annotations";

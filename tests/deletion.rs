@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, path::Path, sync::Arc, time::Duration};
 use clarifai_annotations::{
     backup::{BackupReader, Copies},
     client::{Call, Client, Precautions},
-    config::{Arguments, Limits, Settings},
+    config::{Arguments, Limits, Rate, Settings},
     emulator::{Conduct, Emulator, Fault, FaultKind, MissingPair, MissingSingle, Options, Undocumented},
     ids::{Column, ColumnBuilder, Targets},
     journal::Place,
@@ -30,7 +30,7 @@ fn under_faults() -> ProptestConfig {
 }
 
 fn client_of(emulator: &Emulator, batch_size: usize) -> Client {
-    client_with(emulator, Limits { requests_per_second: None, batch_size, ..Limits::default() })
+    client_with(emulator, Limits { requests_per_second: Rate::Unlimited, batch_size, ..Limits::default() })
 }
 
 fn client_with(emulator: &Emulator, limits: Limits) -> Client {
@@ -217,7 +217,7 @@ prop_compose! {
 
 fn hurried(batch_size: usize) -> Limits {
     Limits {
-        requests_per_second: None,
+        requests_per_second: Rate::Unlimited,
         batch_size,
         request_timeout: Duration::from_millis(250),
         max_attempts: 4,

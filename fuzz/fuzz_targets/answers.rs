@@ -7,7 +7,7 @@ use std::{cell::Cell, collections::VecDeque, io, sync::Arc, time::Duration};
 use arbitrary::Arbitrary;
 use clarifai_annotations::{
     client::{Call, Client},
-    config::{Arguments, Limits, Settings},
+    config::{Arguments, Limits, Rate, Settings},
     ids::{Column, ColumnBuilder, Targets},
     report::Outcome,
     wire::{
@@ -269,7 +269,7 @@ fn column(prefix: &str, count: usize) -> Column {
 /// What became of each ID.
 async fn delete(script: &Script, port: u16) -> Vec<Outcome> {
     let limits = Limits {
-        requests_per_second: None,
+        requests_per_second: Rate::Unlimited,
         batch_size: usize::from(script.batch_size % 8) + 1,
         max_in_flight: 2,
         request_timeout: Duration::from_secs(5),

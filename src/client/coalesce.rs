@@ -157,7 +157,8 @@ impl Coalescer {
         }
         let has_one = std::mem::replace(&mut pending.has_flusher, true);
         let is_ready = Arc::clone(&pending.is_ready);
-        let flusher = || Flusher { coalescer: Arc::clone(self), app: Arc::clone(app), is_ready, has_ended: false };
+        let flusher =
+            || Flusher { coalescer: Arc::clone(self), app: Arc::clone(app), is_ready, has_ended: false };
         (!has_one).then(flusher)
     }
 
@@ -212,7 +213,8 @@ impl Flusher {
     }
 
     async fn until_ready(&self, size: usize) {
-        let is_full = self.coalescer.lock().get(&self.app).is_some_and(|pending| pending.waiting.len() >= size);
+        let is_full =
+            self.coalescer.lock().get(&self.app).is_some_and(|pending| pending.waiting.len() >= size);
         if !is_full {
             let _ = time::timeout(MAX_DELAY, self.is_ready.notified()).await;
         }
@@ -236,7 +238,9 @@ impl Flusher {
             return None;
         }
         callers.sort_by_key(|caller| caller.id);
-        let targets = Targets::joined(callers.chunk_by(|one, other| one.id == other.id).map(|same| &**same[0].call.targets()));
+        let targets = Targets::joined(
+            callers.chunk_by(|one, other| one.id == other.id).map(|same| &**same[0].call.targets()),
+        );
         pending.in_flight += 1;
         let in_flight = InFlight { coalescer: Arc::clone(&self.coalescer), app: Arc::clone(&self.app) };
         Some((CoalescedCall(Arc::new(Call::carrying(targets, callers))), in_flight))

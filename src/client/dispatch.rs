@@ -14,11 +14,10 @@ use tokio::time;
 use super::{
     Client,
     call::{Call, Stopped},
+    channel::SendPermit,
     inputs,
     lists::{self, Parts},
-    precautions,
-    channel::SendPermit,
-    reconcile,
+    precautions, reconcile,
     request::Deletion,
     retry::{self, Verdict},
 };
@@ -204,7 +203,9 @@ impl Run<'_> {
             batch
         });
         let departures = permitted(self.client, self.call, announced.buffered(announced_ahead(limits)));
-        departures.for_each_concurrent(limits.max_in_flight, |(batch, permit)| self.settle(batch, permit)).await;
+        departures
+            .for_each_concurrent(limits.max_in_flight, |(batch, permit)| self.settle(batch, permit))
+            .await;
     }
 
     /// Whether a batch is listed before anything of it is sent.
@@ -322,7 +323,9 @@ impl Run<'_> {
             let result = match &self.form {
                 Form::One => channel.delete_annotation(permit, self.single_request(ids[0])).await,
                 Form::Many => channel.delete_annotations(permit, self.request(ids.clone())).await,
-                Form::Post(annotations) => channel.post_annotations(permit, self.post(annotations, &ids)).await,
+                Form::Post(annotations) => {
+                    channel.post_annotations(permit, self.post(annotations, &ids)).await
+                }
             };
             match &result {
                 Ok(()) => self.call.deleted(&ids),

@@ -11,10 +11,10 @@ use futures_util::{StreamExt as _, stream};
 
 use super::{
     call::Call,
+    channel::SendPermit,
     dispatch::{Batch, Form, Run, Setback, departures},
     lists::{self, Pages, Parts},
     precautions::over_the_limit,
-    channel::SendPermit,
     spelling::respelled_input,
 };
 use crate::{

@@ -9,9 +9,9 @@ use std::{
 use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::{
+    channel::SendPermit,
     dispatch::{Run, Setback},
     memory::{self, Reserved},
-    channel::SendPermit,
     retry::Verdict,
     spelling::{self, folded},
 };

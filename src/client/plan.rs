@@ -7,11 +7,11 @@ use futures_util::StreamExt as _;
 use super::{
     Client,
     call::{Call, Progress},
+    channel::SendPermit,
     dispatch::{Batch, Form, Run, Setback, departures},
     inputs::is_no_input,
     lists::{self, Pages, Parts},
     precautions::over_the_limit,
-    channel::SendPermit,
     spelling::respelled_input,
 };
 use crate::{

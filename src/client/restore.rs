@@ -14,11 +14,11 @@ use tokio::{sync::mpsc, task, time};
 use super::{
     Client,
     call::Call,
+    channel::SendPermit,
     dispatch::{Form, Run, batches, log_summary, permitted},
     lists::{self, Parts},
     plan::stopped_by,
     precautions,
-    channel::SendPermit,
 };
 use crate::{
     LOGGER,

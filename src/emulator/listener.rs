@@ -9,7 +9,10 @@ use std::{
 
 use axum::Router;
 use http::Request;
-use hyper::{body::Incoming, service::{Service as _, service_fn}};
+use hyper::{
+    body::Incoming,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,

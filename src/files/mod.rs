@@ -178,6 +178,38 @@ pub fn is_same(file: &File, path: &Path) -> io::Result<bool> {
     Ok(named.is_file() == open.is_file())
 }
 
+/// Whether a file is on a network file system, where a lock holds on one machine alone or not at all. Blocks.
+///
+/// # Errors
+/// The file system does not answer.
+#[cfg(target_os = "linux")]
+pub fn is_on_network(file: &File) -> io::Result<bool> {
+    // linux/magic.h, and the file systems' own sources.
+    const NETWORK: [u32; 12] = [
+        0x6969,      // NFS
+        0x517B,      // SMB
+        0xFF53_4D42, // CIFS
+        0xFE53_4D42, // SMB 2
+        0x6573_5546, // FUSE
+        0x0102_1997, // 9P
+        0x00C3_6400, // Ceph
+        0x5346_414F, // AFS
+        0x6B41_4653, // kAFS
+        0x0BD0_0BD0, // Lustre
+        0x4750_4653, // GPFS
+        0x7461_636F, // OCFS2
+    ];
+    let kind = rustix::fs::fstatfs(file)?.f_type;
+    Ok(NETWORK.contains(&(kind as u32)))
+}
+
+/// Whether a file is on a network file system, as far as can be told: on Linux alone.
+#[cfg(not(target_os = "linux"))]
+#[allow(clippy::unnecessary_wraps, reason = "as on Linux")]
+pub fn is_on_network(_: &File) -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Removes a path if it still means this open file. Blocks.
 pub fn remove_own(file: &File, path: &Path) {
     if is_same(file, path).unwrap_or(false) {

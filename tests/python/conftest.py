@@ -108,6 +108,8 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    # Tests do not slow each other down, nor a program of the user's.
+    monkeypatch.setenv("CLARIFAI_ANNOTATIONS_RUNTIME_DIR", str(home / "runtime"))
     return home
 
 

@@ -148,7 +148,9 @@ async def test_of_callers_of_the_same_missing_pair_each_has_its_own_missing_ok()
     assert ended == [None, NotFoundError, None]
 
 
-async def test_a_caller_who_gives_up_leaves_the_others_of_its_pair_their_deletion(service: OfficialService) -> None:
+async def test_a_caller_who_gives_up_leaves_the_others_of_its_pair_their_deletion(
+    service: OfficialService,
+) -> None:
     with client_of(service, **SLOW) as client:
         await client.delete_annotation_async("photo", "first")
         one, other = (asyncio.create_task(client.delete_annotation_async("photo", "box")) for _ in range(2))

@@ -113,7 +113,8 @@ def test_two_clients_of_two_services_keep_apart(service: OfficialService, client
 MESSAGES: dict[str, tuple[dict[str, Any], str]] = {
     "an empty key": ({"pat": ""}, "the personal access token is empty"),
     "no host": ({"base_url": "https://"}, "base_url"),
-    "pace of 0": ({"requests_per_second": 0}, "requests_per_second is 0: give a number from 0.001 to 100000, or None for no limit"),
+    "pace of 0": ({"requests_per_second": 0}, "requests_per_second is 0: give a number from 0.001 to 100000, \"auto\", or None for no limit"),
+    "a rate that is no word": ({"requests_per_second": "fast"}, "requests_per_second is \"fast\": give a number, \"auto\", or None for no limit"),
     "batch of 129": ({"batch_size": 129}, "batch_size is 129: give 1 to 128"),
     "batch of 0": ({"batch_size": 0}, "batch_size is 0: give 1 to 128"),
     "a rate that is hardly one": ({"requests_per_second": 1e-20}, "requests_per_second is 0.00000000000000000001: give"),
@@ -159,7 +160,7 @@ def test_the_repr_shows_every_setting_but_the_credential() -> None:
     client = Client(**GIVEN, base_url="http://localhost:1", requests_per_second=None, request_timeout=2.5)
     assert repr(client) == (
         'Client(user_id="me", app_id="cats", pat=\'***\', base_url="http://localhost:1", '
-        "root_certificates_path=None, requests_per_second=None, batch_size=128, max_in_flight=32, "
+        "root_certificates_path=None, requests_per_second=None, shared_rate_limit=True, batch_size=128, max_in_flight=32, "
         "request_timeout=2.5, max_attempts=10, cancel_grace=2)"
     )
 

@@ -176,7 +176,9 @@ impl Adaptive {
         self.before_probe = Some(self.slots);
         self.slots = match self.slots {
             slots if slots < 1.0 => (slots * 2.0).min(1.0),
-            slots if slots >= self.quota / 2.0 => slots + ACCELERATION.powi(self.held_probes.min(30) as i32).floor(),
+            slots if slots >= self.quota / 2.0 => {
+                slots + ACCELERATION.powi(self.held_probes.min(30) as i32).floor()
+            }
             slots => slots + 1.0,
         };
         if rate.is_finite() {
@@ -278,7 +280,8 @@ impl Adaptive {
             // With others, more than half is never fair.
             self.slots = self.slots.min((self.quota / 2.0).ceil());
         }
-        let soon = base_window(rate).mul_f64(between(1.0, 2.0)) * 2_u32.pow(FORGIVEN - self.forgiven.clamp(1, FORGIVEN));
+        let soon = base_window(rate).mul_f64(between(1.0, 2.0))
+            * 2_u32.pow(FORGIVEN - self.forgiven.clamp(1, FORGIVEN));
         let is_soon = self.forgiven > 0 && refused.others > 0;
         self.end_probe(now + if is_soon { soon } else { self.patience() });
     }
@@ -305,7 +308,8 @@ impl Adaptive {
                 self.slots = if was_full { quota } else { self.slots.min(quota) };
             }
         } else if is_new {
-            (self.quota, self.slots) = (f64::from(DEFAULT_REQUESTS_PER_SECOND), f64::from(DEFAULT_REQUESTS_PER_SECOND));
+            (self.quota, self.slots) =
+                (f64::from(DEFAULT_REQUESTS_PER_SECOND), f64::from(DEFAULT_REQUESTS_PER_SECOND));
         }
         if rate.is_infinite() && self.decide_at == NEVER {
             self.decide_at = now + FIRST_PROBE;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::machine;
+
 /// The machine's clock and this process's differ by so much more only when the machine slept or the clock was set.
 const JUMP: Duration = Duration::from_millis(500);
 
@@ -33,11 +35,10 @@ impl Clock {
             #[cfg(test)]
             Self::Process { start } => (start.elapsed(), false),
             Self::Machine { offset } => {
-                let now = machine_time();
+                let now = machine::time();
                 let own = process_time();
                 let current = now.as_nanos() as i128 - own.as_nanos() as i128;
-                let jumped =
-                    offset.is_some_and(|before| (current - before).unsigned_abs() > JUMP.as_nanos());
+                let jumped = offset.is_some_and(|before| (current - before).unsigned_abs() > JUMP.as_nanos());
                 *offset = Some(current);
                 (now, jumped)
             }
@@ -49,32 +50,4 @@ impl Clock {
 fn process_time() -> Duration {
     static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
     START.get_or_init(std::time::Instant::now).elapsed()
-}
-
-/// It counts the time in which the machine sleeps, which a process does not see.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn machine_time() -> Duration {
-    timestamp(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
-}
-
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-fn machine_time() -> Duration {
-    timestamp(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
-}
-
-#[cfg(unix)]
-fn timestamp(time: rustix::time::Timespec) -> Duration {
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-#[cfg(not(unix))]
-fn machine_time() -> Duration {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
-}
-
-/// What tells clocks of this kind apart: which start of the machine they count from, and in which namespace.
-pub fn origin() -> String {
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
-    format!("{}{}", boot.trim(), namespace.display())
 }

@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_least_follows_a_route_that_became_longer() {
         let mut round_trip = RoundTrip::default();
-        round_trip.sample(20 * MS, 0 * MS);
+        round_trip.sample(20 * MS, Duration::ZERO);
         assert_eq!(round_trip.least(), 10 * MS);
         (0..8).for_each(|_| round_trip.sample(120 * MS, 1000 * MS));
         assert_eq!(round_trip.least(), 20 * MS);
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn stuck_requests_do_not_make_the_others_pass_for_slow() {
         let mut round_trip = RoundTrip::default();
-        (0..20).for_each(|_| round_trip.sample(20 * MS, 0 * MS));
+        (0..20).for_each(|_| round_trip.sample(20 * MS, Duration::ZERO));
         (0..20).for_each(|_| round_trip.sample(1500 * MS, 2000 * MS));
         assert!(round_trip.timeout().unwrap() < 150 * MS);
     }

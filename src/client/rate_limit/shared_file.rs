@@ -10,8 +10,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{clock, codec, window::SlidingWindow};
-use crate::files;
+use super::{codec, window::SlidingWindow};
+use crate::{files, machine};
 
 /// Lock attempts before somebody else's turn is waited for. A holder needs some microseconds.
 const ATTEMPTS: u32 = 50;
@@ -51,9 +51,9 @@ impl SharedFile {
     /// # Errors
     /// The folder belongs to somebody else, is open to others, or is on a network file system; or the file cannot be made.
     pub fn open(folder: &Path, base_url: &str, user_id: &str) -> io::Result<Self> {
-        make_private_folder(folder)?;
+        machine::make_private_folder(folder)?;
         // User IDs are not case-sensitive. Times of another clock are in another file.
-        let named = format!("{base_url}\n{}\n{}", user_id.to_lowercase(), clock::origin());
+        let named = format!("{base_url}\n{}\n{}", user_id.to_lowercase(), machine::clock_origin());
         let digest = ring::digest::digest(&ring::digest::SHA256, named.as_bytes());
         let name = digest.as_ref()[..16].iter().fold(String::from("rate-limit-"), |mut name, byte| {
             let _ = write!(name, "{byte:02x}");
@@ -61,11 +61,9 @@ impl SharedFile {
         });
         let path = folder.join(name);
         let is_new = !path.exists();
-        let file = files::open_plain(
-            &path,
-            OpenOptions::new().read(true).write(true).create(true).truncate(false),
-        )?;
-        if is_network(&file)? {
+        let file =
+            files::open_plain(&path, OpenOptions::new().read(true).write(true).create(true).truncate(false))?;
+        if files::is_on_network(&file)? {
             return Err(io::Error::other("it is on a network file system"));
         }
         if is_new {
@@ -155,97 +153,13 @@ fn write_at_start(file: &File, bytes: &[u8]) -> io::Result<()> {
     std::os::windows::fs::FileExt::seek_write(file, bytes, 0).map(|_| ())
 }
 
-/// The folder for a user's files that live as long as the machine runs. `runtime_dir` is what was named for it.
-pub fn runtime_folder(runtime_dir: Option<&Path>, xdg_runtime_dir: Option<&Path>) -> PathBuf {
-    const NAME: &str = "clarifai-annotations";
-    if let Some(named) = runtime_dir {
-        return named.to_owned();
-    }
-    if let Some(folder) = xdg_runtime_dir.filter(|folder| folder.is_absolute() && folder.is_dir()) {
-        return folder.join(NAME);
-    }
-    #[cfg(unix)]
-    {
-        let user = rustix::process::geteuid().as_raw();
-        // Sessions that do not say it, of cron or a notebook server, share it with those that do.
-        let of_the_user = PathBuf::from(format!("/run/user/{user}"));
-        if of_the_user.is_dir() { of_the_user.join(NAME) } else { std::env::temp_dir().join(format!("{NAME}-{user}")) }
-    }
-    #[cfg(not(unix))]
-    std::env::temp_dir().join(NAME)
-}
-
-/// Makes a folder that its owner alone may enter, or checks that it is one.
-fn make_private_folder(folder: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::MetadataExt as _;
-        let metadata = fs::symlink_metadata(folder)?;
-        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-            let text = "it is no folder that only this user may write to";
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
-        }
-    }
-    Ok(())
-}
-
-/// Locks hold on one machine alone there, or not at all.
-#[cfg(target_os = "linux")]
-fn is_network(file: &File) -> io::Result<bool> {
-    // linux/magic.h, and the file systems' own sources.
-    const NETWORK: [u32; 12] = [
-        0x6969,      // NFS
-        0x517B,      // SMB
-        0xFF53_4D42, // CIFS
-        0xFE53_4D42, // SMB 2
-        0x6573_5546, // FUSE
-        0x0102_1997, // 9P
-        0x00C3_6400, // Ceph
-        0x5346_414F, // AFS
-        0x6B41_4653, // kAFS
-        0x0BD0_0BD0, // Lustre
-        0x4750_4653, // GPFS
-        0x7461_636F, // OCFS2
-    ];
-    let kind = rustix::fs::fstatfs(file)?.f_type;
-    Ok(NETWORK.contains(&(kind as u32)))
-}
-
-#[cfg(not(target_os = "linux"))]
-#[allow(clippy::unnecessary_wraps, reason = "as on Linux")]
-fn is_network(_: &File) -> io::Result<bool> {
-    Ok(false)
-}
-
-/// Whether a process is alive, as far as can be told.
-pub fn is_alive(process: u32) -> bool {
-    #[cfg(unix)]
-    {
-        let process = i32::try_from(process).ok().and_then(rustix::process::Pid::from_raw);
-        let Some(process) = process else { return false };
-        // One that ended stays there until its parent takes note: Linux says so behind its name, which is in brackets.
-        let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        let has_ended = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with(['Z', 'X']));
-        !has_ended && rustix::process::test_kill_process(process) != Err(rustix::io::Errno::SRCH)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = process;
-        true
-    }
-}
-
 /// Removes files of earlier starts of the machine. What cannot be removed stays.
 fn remove_left_over(folder: &Path) {
     let is_left_over = |entry: &fs::DirEntry| {
         let changed = entry.metadata().and_then(|metadata| metadata.modified());
         let age = changed.ok().and_then(|changed| SystemTime::now().duration_since(changed).ok());
-        entry.file_name().as_encoded_bytes().starts_with(b"rate-limit-") && age.is_some_and(|age| age > LEFT_OVER)
+        entry.file_name().as_encoded_bytes().starts_with(b"rate-limit-")
+            && age.is_some_and(|age| age > LEFT_OVER)
     };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     for entry in entries.filter(is_left_over) {

@@ -1,6 +1,7 @@
 //! Clients, a network and a service in simulated time: what the rate limit reaches where it cannot be measured.
 //!
-//! `cargo test --lib rate_limit::simulation -- --nocapture` prints the table of `benches/README.md`.
+//! `cargo test --release --lib rate_limit::simulation::table -- --ignored --nocapture` prints the table of
+//! `benches/README.md`.
 
 use std::{
     cell::{Cell, RefCell},
@@ -63,13 +64,13 @@ impl Service {
                 self.tokens >= 1.0
             }
             Counting::Fixed => {
-                if self.accepted.front_mut().is_some_and(|first| is_over(first)) {
+                if self.accepted.front_mut().is_some_and(&is_over) {
                     self.accepted.clear();
                 }
                 self.accepted.len() < self.quota
             }
             Counting::Rolling | Counting::Halting => {
-                while self.accepted.pop_front_if(|at| is_over(at)).is_some() {}
+                while self.accepted.pop_front_if(is_over).is_some() {}
                 self.accepted.len() < self.quota
             }
         };
@@ -160,7 +161,8 @@ impl Found {
 
 fn run(scenario: &Scenario) -> Found {
     fastrand::seed(scenario.seed);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let folder = tempfile::tempdir().unwrap();
     runtime.block_on(LocalSet::new().run_until(simulate(scenario, folder.path())))
 }
@@ -179,7 +181,8 @@ async fn simulate(scenario: &Scenario, folder: &Path) -> Found {
             user_id: "me".into(),
         });
         let ways: Rc<[Way; 2]> = Rc::default();
-        let limiter = Rc::new(RateLimiter::of_window(Window::new(place, Clock::Process { start }), scenario.rate, 32));
+        let limiter =
+            Rc::new(RateLimiter::of_window(Window::new(place, Clock::Process { start }), scenario.rate, 32));
         clients.push(tokio::task::spawn_local(async move {
             time::sleep(scenario.stagger.mul_f64(fastrand::f64())).await;
             loop {
@@ -210,7 +213,6 @@ async fn simulate(scenario: &Scenario, folder: &Path) -> Found {
     let arrivals = std::mem::take(&mut service.borrow_mut().arrivals);
     let within = |first: usize| arrivals[first..].partition_point(|at| *at < arrivals[first] + SECOND);
     let most = (0..arrivals.len()).map(within).max().unwrap_or(0);
-    if std::env::var("SHOW").is_ok() { eprintln!("{:?}", arrivals.iter().map(|a| a.as_millis()).filter(|a| (8500..14000).contains(a)).collect::<Vec<_>>()); }
     let (accepted, throttled) = found.take();
     Found { accepted, throttled, most }
 }
@@ -252,7 +254,6 @@ fn a_network_that_stands_still_does_not_turn_into_a_burst() {
         let stall = (10 * SECOND, until * MS);
         let scenario = Scenario { latency: latency * MS, stall: Some(stall), ..Scenario::default() };
         let found = run(&scenario);
-        eprintln!("{latency} {stall:?} {} {} {}", found.most, found.throttled, found.count());
         assert!(found.most <= 15 && found.throttled == 0, "{} {} {scenario:?}", found.most, found.throttled);
         let left = 60.0 - (stall.1 - stall.0).as_secs_f64();
         let share = found.count() as f64 / (15.0 * left);
@@ -271,22 +272,96 @@ fn processes_of_one_machine_share_the_ceiling_evenly_and_are_not_throttled() {
     }
 }
 
-/// Share, throttled and fairness of so many clients that cannot talk to each other.
-fn apart(clients: usize, counting: Counting, latency: u32, seeds: u64) -> [f64; 3] {
-    let scenario = Scenario { clients, counting, latency: latency * MS, ..Scenario::default() };
+/// Share, throttled and fairness of clients that cannot talk to each other.
+fn apart(scenario: &Scenario, seeds: u64) -> [f64; 3] {
     [
-        mean(&scenario, seeds, |found| found.share(&scenario)),
-        mean(&scenario, seeds, Found::throttled),
-        mean(&scenario, seeds, Found::fairness),
+        mean(scenario, seeds, |found| found.share(scenario)),
+        mean(scenario, seeds, Found::throttled),
+        mean(scenario, seeds, Found::fairness),
     ]
 }
 
 #[test]
 fn clients_that_cannot_talk_share_the_quota_with_few_refusals() {
-    for clients in [2, 3, 4, 8, 20, 100] {
-        for counting in [Counting::Rolling, Counting::Fixed, Counting::Bucket, Counting::Halting] {
-            let [share, throttled, fairness] = apart(clients, counting, 20, 10);
-            println!("| {clients} | {counting:?} | {share:.3} | {:.1} % | {fairness:.3} |", throttled * 100.0);
+    for clients in [2, 4] {
+        let [share, throttled, fairness] = apart(&Scenario { clients, ..Scenario::default() }, 6);
+        assert!(
+            share > 0.92 && throttled < 0.03 && fairness > 0.95,
+            "{clients}: {share} {throttled} {fairness}"
+        );
+    }
+}
+
+#[test]
+fn clients_that_cannot_talk_get_along_however_the_service_counts() {
+    for counting in [Counting::Fixed, Counting::Bucket, Counting::Halting] {
+        let scenario = Scenario { clients: 2, counting, ..Scenario::default() };
+        let [share, throttled, fairness] = apart(&scenario, 3);
+        assert!(
+            share > 0.8 && throttled < 0.04 && fairness > 0.95,
+            "{counting:?}: {share} {throttled} {fairness}"
+        );
+    }
+}
+
+#[test]
+fn when_the_other_client_ends_the_whole_quota_is_used_again_within_seconds() {
+    let scenario = Scenario { clients: 2, others_leave_at: Some(20 * SECOND), ..Scenario::default() };
+    let rate = mean(&scenario, 6, |found| {
+        let after = found.accepted[0].iter().filter(|at| (35..55).contains(&at.as_secs())).count();
+        after as f64 / (20.0 * 15.0)
+    });
+    assert!(rate > 0.95, "{rate}");
+}
+
+#[test]
+fn a_client_that_comes_later_gets_its_part() {
+    let scenario = Scenario { clients: 2, stagger: 20 * SECOND, seconds: 80, ..Scenario::default() };
+    let fairness = mean(&scenario, 6, |found| {
+        let late = |it: &Vec<Duration>| it.iter().filter(|at| at.as_secs() >= 40).count() as f64;
+        let counts: Vec<_> = found.accepted.iter().map(late).collect();
+        counts.iter().sum::<f64>().powi(2) / (2.0 * counts.iter().map(|it| it * it).sum::<f64>())
+    });
+    assert!(fairness > 0.95, "{fairness}");
+}
+
+#[test]
+fn a_higher_quota_is_found_out_with_few_refusals() {
+    let scenario = Scenario { rate: Rate::Auto, quota: 100, ..Scenario::default() };
+    let found = run(&scenario);
+    let after = found.accepted[0].iter().filter(|at| at.as_secs() >= 20).count();
+    let share = after as f64 / (40.0 * 100.0);
+    assert!(share > 0.9 && found.throttled() < 0.01, "{share} {}", found.throttled());
+}
+
+#[test]
+fn where_the_quota_is_the_default_nothing_is_lost_by_finding_it_out() {
+    let scenario = Scenario { rate: Rate::Auto, ..Scenario::default() };
+    let found = run(&scenario);
+    let share = found.share(&scenario);
+    assert!(share > 0.95 && found.throttled() < 0.01, "{share} {}", found.throttled());
+}
+
+#[test]
+#[ignore = "takes a minute: prints the table of benches/README.md"]
+fn table() {
+    println!("| clients | share a machine | the service counts | latency | share | throttled | fairness |");
+    println!("|---|---|---|---|---|---|---|");
+    let countings = [Counting::Rolling, Counting::Fixed, Counting::Bucket, Counting::Halting];
+    let alone = [5, 20, 200, 800].map(|latency| (1, false, latency));
+    let together = [2, 8, 100].map(|clients| (clients, true, 20));
+    let others = [2, 3, 4, 8, 20, 100].map(|clients| (clients, false, 20));
+    for (clients, are_shared, latency) in alone.into_iter().chain(together).chain(others) {
+        for counting in countings {
+            let latency_of = latency * MS;
+            let scenario =
+                Scenario { clients, are_shared, counting, latency: latency_of, ..Scenario::default() };
+            let [share, throttled, fairness] = apart(&scenario, if are_shared { 1 } else { 10 });
+            let together = if are_shared { "yes" } else { "no" };
+            println!(
+                "| {clients} | {together} | {counting:?} | {latency} ms | {share:.3} | {:.1} % | {fairness:.3} |",
+                throttled * 100.0
+            );
         }
     }
 }

@@ -211,7 +211,8 @@ impl SlidingWindow {
     /// When to ask again; `None` where a request may be sent now.
     fn again_at(&mut self, limit: &Limit, by: &Knowledge<'_>, now: Duration) -> Option<Duration> {
         let mut again_at = None;
-        let mut earliest = |at: Duration| again_at = Some(again_at.map_or(at, |other: Duration| other.min(at)));
+        let mut earliest =
+            |at: Duration| again_at = Some(again_at.map_or(at, |other: Duration| other.min(at)));
         let mut counted = 0;
         let mut over = Vec::new();
         for (&id, &sent) in &self.in_flight {
@@ -246,7 +247,11 @@ impl SlidingWindow {
         }
         counted += self.answered.len() - first;
         over.into_iter().for_each(|(id, at)| self.arrived(id, at));
-        if counted >= limit.requests { again_at } else { self.yields(limit.requests - counted, first, by, now) }
+        if counted >= limit.requests {
+            again_at
+        } else {
+            self.yields(limit.requests - counted, first, by, now)
+        }
     }
 
     /// Where others wait who had fewer requests in the window, they come first: until when the member waits for them.
@@ -261,11 +266,16 @@ impl SlidingWindow {
         let own = count(by.member.id);
         let others = self.members.iter().filter(|other| other.id != by.member.id);
         let waiting = others.filter_map(|other| Some((other, other.asks_again_at?)));
-        let first: Vec<_> = waiting.filter(|(other, at)| *at + GRACE > now && count(other.id) < own).collect();
+        let first: Vec<_> =
+            waiting.filter(|(other, at)| *at + GRACE > now && count(other.id) < own).collect();
         if first.len() < free {
             return None;
         }
-        first.iter().map(|(_, at)| *at + Duration::from_millis(1)).min().map(|at| at.max(now + Duration::from_millis(1)))
+        first
+            .iter()
+            .map(|(_, at)| *at + Duration::from_millis(1))
+            .min()
+            .map(|at| at.max(now + Duration::from_millis(1)))
     }
 
     fn insert(&mut self, answered: Answered) {
