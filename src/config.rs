@@ -218,6 +218,8 @@ pub struct Limits {
     pub requests_per_second: Rate,
     /// Whether all processes of this machine that send for the same user at the same service share the rate limit.
     pub shared_rate_limit: bool,
+    /// Whether the rate is this client's part of one that is divided among several. Parts on one machine are put together.
+    pub is_part_of_rate: bool,
     /// IDs in one request, 1 to 128.
     pub batch_size: usize,
     /// Requests under way at once.
@@ -235,6 +237,7 @@ impl Default for Limits {
         Self {
             requests_per_second: Rate::PerSecond(f64::from(wire::DEFAULT_REQUESTS_PER_SECOND)),
             shared_rate_limit: true,
+            is_part_of_rate: false,
             batch_size: wire::MAX_BATCH,
             max_in_flight: DEFAULT_MAX_IN_FLIGHT,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,

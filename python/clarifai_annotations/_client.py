@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Client:
-    """A client of one Clarifai app: one connection and one pace, shared by threads and event loops.
+    """A client of one Clarifai app: one connection, shared by threads and event loops.
 
     Each setting is the argument, else the environment variable, else the current context of
     ``~/.config/clarifai/config`` (written by ``clarifai login``), else the default. The connection
@@ -60,6 +60,10 @@ class Client:
 
     _native: NativeClient
 
+    # Whether `requests_per_second` is a part of a rate that several clients divide among them. The parts of those on one
+    # machine are put together.
+    _is_part_of_rate = False
+
     def __init__(
         self,
         *,
@@ -87,6 +91,7 @@ class Client:
             root_certificates_path,
             requests_per_second,
             shared_rate_limit,
+            self._is_part_of_rate,
             batch_size,
             max_in_flight,
             request_timeout,

@@ -109,7 +109,7 @@ def delete_annotations(
     """Delete many annotations, each named by its input's ID and its own at the same position.
 
     The whole call is checked before anything is sent. A repeated pair is sent once. Batches of up
-    to 128 go out at the pace of the quota, and one bad batch never stops the others.
+    to 128 are sent at the rate of the quota, and one bad batch never stops the others.
 
     Args:
         input_ids: IDs of the inputs: a list, tuple or any iterable of ``str``, a numpy array, a
@@ -326,7 +326,7 @@ def plan_deletion(
 ) -> DeletionPlan:
     """Look up what a deletion of these pairs would do. Nothing is deleted.
 
-    It takes one list request for 128 pairs, at the pace of the quota. An input-level annotation, which goes
+    It takes one list request for 128 pairs, at the rate of the quota. An input-level annotation, which goes
     only with its input, is listed as spared: `DeletionPlan.execute` does not send it, where
     `delete_annotations` leaves it to the service to refuse.
 
@@ -396,7 +396,7 @@ def plan_input_deletion(
 ) -> DeletionPlan:
     """Look up what a deletion of all annotations of these inputs would do. Nothing is deleted.
 
-    It takes one list request for 128 inputs and 1,000 annotations, at the pace of the quota.
+    It takes one list request for 128 inputs and 1,000 annotations, at the rate of the quota.
 
     Args:
         input_ids: IDs of the inputs, as in `delete_input_annotations`.

@@ -83,6 +83,7 @@ class NativeClient:
         root_certificates_path: Path | None,
         requests_per_second: RequestsPerSecond,
         shared_rate_limit: bool,
+        is_part_of_rate: bool,
         batch_size: int,
         max_in_flight: int,
         request_timeout: float,

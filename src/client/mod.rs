@@ -1,4 +1,4 @@
-//! The client: one connection and one pace, shared by every call, thread and event loop.
+//! The client: one connection, shared by every call, thread and event loop, and the rate limit of its user.
 //! It knows neither Python nor the emulator.
 
 mod call;
@@ -37,8 +37,8 @@ use coalesce::{Coalescer, UserApp};
 use memory::Memory;
 use rate_limit::RateLimiter;
 
-/// Deletes annotations of one app. Cheap to clone: clones share the connection and the pace. In a process that
-/// was forked it has a connection and a pace of that process.
+/// Deletes annotations of one app. Cheap to clone: clones share the connection. In a process that was forked it has a
+/// connection of that process. The rate limit is shared by all clients of its user.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -60,7 +60,7 @@ pub struct Client {
     user_app: Arc<UserApp>,
 }
 
-/// What leaves this process: how much of it, and what leaves together.
+/// What the requests of this process share.
 struct Traffic {
     rate_limiter: RateLimiter,
     coalescer: Arc<Coalescer>,
@@ -81,7 +81,7 @@ impl Client {
         })
     }
 
-    /// A client of another app, with this one's connection and pace.
+    /// A client of another app, with this one's connection and rate limit.
     ///
     /// # Errors
     /// [`ConfigurationError`] when an ID is empty.

@@ -124,6 +124,7 @@ impl NativeClient {
         root_certificates_path: Option<PathBuf>,
         requests_per_second: RequestsPerSecond,
         shared_rate_limit: bool,
+        is_part_of_rate: bool,
         batch_size: usize,
         max_in_flight: usize,
         request_timeout: f64,
@@ -134,6 +135,7 @@ impl NativeClient {
         let limits = Limits {
             requests_per_second: requests_per_second.rate().map_err(refused)?,
             shared_rate_limit,
+            is_part_of_rate,
             batch_size,
             max_in_flight,
             request_timeout: config::seconds("request_timeout", request_timeout).map_err(refused)?,
@@ -210,6 +212,7 @@ impl NativeClient {
         let Limits {
             requests_per_second,
             shared_rate_limit,
+            is_part_of_rate: _,
             batch_size,
             max_in_flight,
             request_timeout,

@@ -161,7 +161,7 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
                 )
             }
             Kind::Throttled => {
-                ". Other clients may share the quota: wait, or lower requests_per_second for this one".into()
+                ". Others may use the same quota, or it may be lower than requests_per_second: wait, or lower that".into()
             }
             Kind::Other => String::new(),
         },

@@ -88,9 +88,9 @@ CLIENT_AND_EMULATOR = 'both are in the layer "the two halves"'
             'src/wire.rs:3 uses src/client/mod.rs: wire.rs may not know src/client/, "the two halves" is above "the ground"',
         ),
         (
-            "src/client/quota.rs",
+            "src/client/rate_limit/mod.rs",
             "fn a() -> pyo3::PyResult<()> { todo() }",
-            "src/client/quota.rs:2 uses pyo3, which only src/python/ may know",
+            "src/client/rate_limit/mod.rs:2 uses pyo3, which only src/python/ may know",
         ),
         (
             "python/clarifai_annotations/errors.py",
@@ -127,7 +127,7 @@ def test_what_breaks_a_rule_is_named_with_its_line(path: str, code: str, fault: 
             "src/client/call.rs",
             '#[cfg(all(test, feature = "loom"))]\nmod model {\n    use crate::emulator;\n}',
         ),
-        ("src/client/call.rs", "use super::{Client, quota::Turn};\nuse crate::error::Error;"),
+        ("src/client/call.rs", "use super::{Client, rate_limit::Permit};\nuse crate::error::Error;"),
         (
             "python/clarifai_annotations/errors.py",
             "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    from .spark import SparkDeleteReport",
@@ -135,5 +135,5 @@ def test_what_breaks_a_rule_is_named_with_its_line(path: str, code: str, fault: 
     ],
 )
 def test_what_breaks_no_rule_is_let_be(path: str, code: str, tmp_path: Path) -> None:
-    files = {path: code, "src/client/quota.rs": "", "src/error.rs": ""}
+    files = {path: code, "src/client/rate_limit/mod.rs": "", "src/error.rs": ""}
     assert written(tmp_path, files) == []

@@ -52,11 +52,11 @@ FAILURES: dict[str, tuple[Answer, type[ApiError], int, str, str]] = {
     ),
     "throttled": (
         deletion_answer(11005, "Request throttled", "exceeded limit of 15 requests per second"),
-        ThrottledError, 11005, "CONN_THROTTLED", "lower requests_per_second",
+        ThrottledError, 11005, "CONN_THROTTLED", "lower than requests_per_second: wait, or lower that",
     ),
     "throttled by gRPC": (
         grpc_status(grpc.StatusCode.RESOURCE_EXHAUSTED, "slow down"),
-        ThrottledError, 8, "RESOURCE_EXHAUSTED", "lower requests_per_second",
+        ThrottledError, 8, "RESOURCE_EXHAUSTED", "lower than requests_per_second: wait, or lower that",
     ),
     "an uncategorized failure": (
         deletion_answer(99004, "Uncategorized"), ApiError, 99004, "ANNOTATION_UNCATEGORIZED", "Uncategorized",

@@ -33,6 +33,7 @@ from .options import (
     NoBackup,
     Output,
     OutputFormat,
+    Rate,
     RequestsPerSecond,
     Timeout,
     UserId,
@@ -213,7 +214,7 @@ class Job:
     client: Client
     rows: Rows
     files: Files
-    requests_per_second: float | None = None
+    requests_per_second: Rate = None
     missing_ok: bool = False
     max_deletions: int | None = None
 
@@ -362,10 +363,13 @@ def _question(job: Job, found: Found, is_complete: bool) -> str:
 def _seconds(job: Job, found: Found) -> float:
     """Estimate a deletion by what was looked up for it: for a backup, everything is looked up once more."""
     looked_up = found.requested / job.rows.distinct if job.rows.distinct else 1
-    pace = job.requests_per_second or DEFAULT_REQUESTS_PER_SECOND
+    # A higher rate may be found out meanwhile.
+    rate = (
+        DEFAULT_REQUESTS_PER_SECOND if job.requests_per_second in (None, "auto") else job.requests_per_second
+    )
     if job.files.backup is None:
-        return job.rows.distinct / BATCH / pace
-    return (found.requests + found.deletions / BATCH) / looked_up / pace
+        return job.rows.distinct / BATCH / rate
+    return (found.requests + found.deletions / BATCH) / looked_up / rate
 
 
 def _caps(job: Job, confirmed: int | None, deadline: Deadline) -> list[int | None]:

@@ -7,7 +7,7 @@ import shlex
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
 
@@ -16,6 +16,9 @@ from .endings import RefusedError
 from .id_files import Format, Rows
 
 DEFAULT_REQUESTS_PER_SECOND = 15.0
+
+Rate: TypeAlias = float | Literal["auto"] | None
+"""What `--requests-per-second` says."""
 
 
 class Output(str, Enum):
@@ -29,6 +32,15 @@ def _above_zero(seconds: float | None) -> float | None:
     if seconds is not None and not 0 < seconds < math.inf:
         raise typer.BadParameter("give a number of seconds above 0")
     return seconds
+
+
+def _rate(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter('give a number, or "auto" to find out how many the service allows') from None
 
 
 File = Annotated[
@@ -71,7 +83,13 @@ Failures = Annotated[
     typer.Option(metavar="PATH", help="CSV of what was not done. Default: dated, here."),
 ]
 RequestsPerSecond = Annotated[
-    float | None, typer.Option(metavar="N", help="Clarifai's quota for you, if it is not 15.")
+    Any,
+    typer.Option(
+        metavar="N",
+        parser=_rate,
+        help="Clarifai's quota for you, if it is not 15; or auto.",
+        show_default=False,
+    ),
 ]
 Timeout = Annotated[
     float | None, typer.Option(metavar="SECONDS", callback=_above_zero, help="Stop after so long.")
@@ -83,7 +101,7 @@ OutputFormat = Annotated[Output, typer.Option("--output", metavar="NAME", help="
 
 
 def client_of(
-    user_id: str | None, app_id: str | None, base_url: str | None, requests_per_second: float | None = None
+    user_id: str | None, app_id: str | None, base_url: str | None, requests_per_second: Rate = None
 ) -> Client:
     """Make a client of what was given, and of the environment for the rest.
 
@@ -91,8 +109,8 @@ def client_of(
         ConfigurationError: A setting is missing or not valid.
 
     """
-    pace: dict[str, Any] = {} if requests_per_second is None else {"requests_per_second": requests_per_second}
-    return Client(user_id=user_id, app_id=app_id, base_url=base_url, **pace)
+    rate: dict[str, Any] = {} if requests_per_second is None else {"requests_per_second": requests_per_second}
+    return Client(user_id=user_id, app_id=app_id, base_url=base_url, **rate)
 
 
 def about(client: Client) -> dict[str, str]:

@@ -27,16 +27,16 @@ from .frames import check_columns, check_ids, refuse_annotations
 from .lanes import Lane, run
 from .outcomes import Outcomes
 from .report import OUTCOMES, SparkDeleteReport, SparkDeletionError
-from .settings import ClientSettings, Pace, Settings, refuse_a_key_in_the_open
+from .settings import ClientSettings, RateShares, Settings, refuse_a_key_in_the_open
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 SECONDS_PER_JOB = 120
-"""How long a job is to take at the pace of the quota: what a lost driver can leave unknown, beside what it costs to begin
+"""How long a job is to take at the rate of the quota: what a lost driver can leave unknown, beside what it costs to begin
 another."""
 
-ROWS_PER_JOB_WITHOUT_A_PACE = 250_000
+ROWS_PER_JOB_WITHOUT_A_LIMIT = 250_000
 
 RESUME = "Call again with resume=True to go on"
 
@@ -79,9 +79,9 @@ def delete_annotations(
             ended. Where nothing is there, it is a first call.
         tasks: How many tasks send at a time, each with an equal share of the quota; 1 to ``requests_per_second``. ``None``: as
             few as can use it up, one for every 30 requests a second. The cluster needs as many free slots.
-        requests_per_second: Requests that may leave in any second, of all tasks together; ``None`` lifts the pace. Clarifai
+        requests_per_second: Requests that may be sent in any second, of all tasks together; ``None`` for no limit. Clarifai
             allows a user 15 by default.
-        rows_per_job: About how many rows one job takes. ``None``: what takes two minutes at this pace; 250,000 without one.
+        rows_per_job: About how many rows one job takes. ``None``: what takes two minutes at this rate; 250,000 without a limit.
         secret: Where the executors find the key: ``"env:NAME"`` for an environment variable there, ``"file:PATH"`` for a file
             there. ``None``: as `Client` finds it, there. A key itself is refused, for Spark writes down what it is given.
         settings: Those of `Client`: ``user_id``, ``app_id`` and ``base_url`` (found on the driver, by its environment and
@@ -115,7 +115,7 @@ def delete_annotations(
         outcomes,
         PAIRS,
         [input_column, annotation_column],
-        Settings.resolve(settings, Pace.shared(requests_per_second, tasks), secret),
+        Settings.resolve(settings, RateShares.divide(requests_per_second, tasks), secret),
         missing_ok=missing_ok,
         on_failure=on_failure,
         max_deletions=max_deletions,
@@ -149,7 +149,7 @@ def delete_input_annotations(
         on_failure: As in `delete_annotations`, like all that follow.
         resume: Whether ``outcomes`` may be there: inputs that are ``deleted`` there are left out.
         tasks: How many tasks send at a time.
-        requests_per_second: Requests that may leave in any second, of all tasks together.
+        requests_per_second: Requests that may be sent in any second, of all tasks together.
         rows_per_job: About how many rows one job takes.
         secret: Where the executors find the key.
         settings: Those of `Client`.
@@ -170,7 +170,7 @@ def delete_input_annotations(
         outcomes,
         INPUTS,
         [input_column],
-        Settings.resolve(settings, Pace.shared(requests_per_second, tasks), secret),
+        Settings.resolve(settings, RateShares.divide(requests_per_second, tasks), secret),
         missing_ok=False,
         on_failure=on_failure,
         max_deletions=None,
@@ -215,9 +215,9 @@ def _delete(
         raise DeletionLimitError(
             f"df names {distinct:,} annotations, and max_deletions is {max_deletions:,}. Nothing was sent"
         )
-    left, pace = folder.left(), settings.pace
-    jobs = math.ceil((left.count() if folder.run else distinct) / (pace.tasks * rows_per_job))
-    folder.plan(left, slots=pace.slots, tasks=pace.tasks, jobs=max(1, jobs))
+    left, shares = folder.left(), settings.shares
+    jobs = math.ceil((left.count() if folder.run else distinct) / (shares.tasks * rows_per_job))
+    folder.plan(left, slots=shares.slots, tasks=shares.tasks, jobs=max(1, jobs))
     folder.begin(whose)
 
     lanes = [Lane(partition, numbers) for partition, numbers in folder.jobs().items()]
@@ -308,7 +308,7 @@ def send(folder: Outcomes, lanes: list[Lane], operation: Operation, settings: Se
         log.info("partition %d, job %d is done", partition, number)
         return tasks
 
-    broken_off = run(folder.spark, lanes, job, pause=settings.pace.window)
+    broken_off = run(folder.spark, lanes, job, pause=settings.shares.window)
     stops = (task.stopped_by for lane in lanes for task in lane.tasks if task.stopped_by is not None)
     return Ending(broken_off, next(map(json.loads, stops), None))
 
@@ -343,11 +343,11 @@ def rows_of_a_job(rows_per_job: int | None, settings: Settings) -> int:
         ConfigurationError: It would take none.
 
     """
-    pace = settings.pace
+    shares = settings.shares
     if rows_per_job is None:
-        if pace.requests_per_second is None:
-            return ROWS_PER_JOB_WITHOUT_A_PACE
-        rows = SECONDS_PER_JOB * pace.requests_per_second * settings.batch_size / pace.tasks
+        if shares.requests_per_second is None:
+            return ROWS_PER_JOB_WITHOUT_A_LIMIT
+        rows = SECONDS_PER_JOB * shares.requests_per_second * settings.batch_size / shares.tasks
         return max(1, int(rows))
     if rows_per_job < 1:
         raise ConfigurationError(f"rows_per_job={rows_per_job}: at least 1. Nothing was sent")
@@ -361,7 +361,7 @@ def check_executors(spark: SparkSession, settings: Settings) -> None:
         ConfigurationError: One has no key, or not this package.
 
     """
-    tasks = settings.pace.tasks
+    tasks = settings.shares.tasks
     look = partial(problems, settings=settings, version=__version__)
     try:
         found = spark.range(0, tasks, 1, tasks).mapInArrow(look, "problem string").collect()

@@ -121,7 +121,7 @@ class Outcomes:
 
         Args:
             left: Different rows.
-            slots: Slots of the pace.
+            slots: Slots of the rate limit.
             tasks: How many tasks take turns at the slots.
             jobs: Into how many jobs a task's rows are split.
 

@@ -16,10 +16,14 @@ from .. import Client, ConfigurationError
 REQUESTS_PER_TASK = 30
 """Requests a second that one task is trusted with: what 32 under way at once keep up at a latency of one second."""
 
-TASKS_WITHOUT_A_PACE = 4
+TASKS_WITHOUT_A_LIMIT = 4
 
 MARGIN = 0.02
-"""Seconds by which the client's window is longer than the quota asks for (``src/client/quota.rs``)."""
+"""Seconds for which the last requests of a task may still be on their way when its window is over."""
+
+ROUNDING = 1e-6
+"""A rate that is so little below a whole number is that number: shares and sums of rates are rounded, and the client takes
+them so too (``src/client/rate_limit/adaptive.rs``)."""
 
 VARIABLES = ("CLARIFAI_PAT", "CLARIFAI_SESSION_TOKEN")
 """Where a client finds its credential when it is told nothing else."""
@@ -29,20 +33,21 @@ REDACTED_BY_DEFAULT = "(?i)secret|password|token|access[.]?key"
 
 
 @dataclass(frozen=True)
-class Pace:
+class RateShares:
     """A quota, and how many tasks share it.
 
-    Each task has a whole number of the requests that may leave in one window, and sends them by a pace of its own; so
-    however the windows of the tasks lie, no second sees more than the quota. A fraction would not do: a task with 3.75
-    requests a second would send three in 0.8 s, and thus may send six within a second.
+    Each task has a whole number of the requests that may be sent in one window; so however the windows of machines lie, no
+    second sees more than the quota. A fraction would not do: a task with 3.75 requests a second would send three in 0.8 s,
+    and thus may send six within a second. Tasks on one machine put their shares together, so that one uses what another
+    leaves.
     """
 
     requests_per_second: float | None
     tasks: int
 
     @classmethod
-    def shared(cls, requests_per_second: float | None, tasks: int | None) -> Pace:
-        """Share a quota among so many tasks, or among as few as can use it up.
+    def divide(cls, requests_per_second: float | None, tasks: int | None) -> RateShares:
+        """Divide a quota among so many tasks, or among as few as can use it up.
 
         Raises:
             ConfigurationError: There are more tasks than requests to share, or no requests.
@@ -54,22 +59,24 @@ class Pace:
             )
         if tasks is None:
             if requests_per_second is None:
-                tasks = TASKS_WITHOUT_A_PACE
+                tasks = TASKS_WITHOUT_A_LIMIT
             else:
                 tasks = max(1, math.ceil(requests_per_second / REQUESTS_PER_TASK))
-        pace = cls(requests_per_second, tasks)
-        if not 1 <= tasks <= pace.slots:
+        shares = cls(requests_per_second, tasks)
+        if not 1 <= tasks <= shares.slots:
             raise ConfigurationError(
-                f"tasks={tasks}: from 1 to {pace.slots} can share {requests_per_second:g} requests a second. Nothing was sent"
+                f"tasks={tasks}: from 1 to {shares.slots} can share {requests_per_second:g} requests a second. Nothing was sent"
                 if requests_per_second is not None
                 else f"tasks={tasks}: at least one is needed. Nothing was sent"
             )
-        return pace
+        return shares
 
     @property
     def slots(self) -> int:
         """Requests of one window. A slot belongs to one task, and so do the rows that fall to it."""
-        return self.tasks if self.requests_per_second is None else max(1, int(self.requests_per_second))
+        if self.requests_per_second is None:
+            return self.tasks
+        return max(1, math.floor(self.requests_per_second + ROUNDING))
 
     @property
     def window(self) -> float:
@@ -77,16 +84,17 @@ class Pace:
         return 0.0 if self.requests_per_second is None else self.slots / self.requests_per_second + MARGIN
 
     def share(self, partition: int) -> float | None:
-        """Return the requests per second of one task.
-
-        A client sends the whole part of its rate in each window, so the whole part of a share is the task's slots.
-        """
+        """Return the requests per second of one task."""
         if self.requests_per_second is None:
             return None
         slots = len(range(partition, self.slots, self.tasks))
-        share = self.requests_per_second / self.slots * slots
-        # A quota just below a whole number is rounded up to it here, which would be one request more than the slots.
-        return min(share, math.nextafter(slots + 1, 0.0))
+        return self.requests_per_second / self.slots * slots
+
+
+class TaskClient(Client):
+    """The client of a task: its requests per second are a part of the quota."""
+
+    _is_part_of_rate = True
 
 
 class ClientSettings(TypedDict, total=False):
@@ -110,11 +118,11 @@ class Settings:
     app_id: str
     base_url: str
     others: ClientSettings
-    pace: Pace
+    shares: RateShares
     secret: str | None
 
     @classmethod
-    def resolve(cls, others: ClientSettings, pace: Pace, secret: str | None) -> Settings:
+    def resolve(cls, others: ClientSettings, shares: RateShares, secret: str | None) -> Settings:
         """Settle on the driver which app this is about, so that no executor's environment has a say in it.
 
         Raises:
@@ -138,9 +146,9 @@ class Settings:
         }
         # Its credential is a stand-in: this client only settles and checks what the others will be told.
         with Client(
-            **known_here, pat="found-on-the-executors", requests_per_second=pace.requests_per_second
+            **known_here, pat="found-on-the-executors", requests_per_second=shares.requests_per_second
         ) as settled:
-            return cls(settled.user_id, settled.app_id, settled.base_url, others, pace, secret)
+            return cls(settled.user_id, settled.app_id, settled.base_url, others, shares, secret)
 
     @property
     def batch_size(self) -> int:
@@ -159,9 +167,9 @@ class Settings:
             "user_id": self.user_id,
             "app_id": self.app_id,
             "base_url": self.base_url,
-            "requests_per_second": self.pace.share(partition),
+            "requests_per_second": self.shares.share(partition),
         }
-        return Client(**told, pat=None if self.secret is None else read_secret(self.secret))
+        return TaskClient(**told, pat=None if self.secret is None else read_secret(self.secret))
 
 
 def read_secret(secret: str) -> str:

@@ -367,9 +367,10 @@ impl Adaptive {
     }
 }
 
-/// The requests of a window at a rate. Less than one a second is one in a longer window.
+/// The requests of a window at a rate. Less than one a second is one in a longer window; what is next to a whole number, as
+/// sums and shares of rates may be, is that number.
 fn requests(rate: f64) -> f64 {
-    rate.max(1.0).floor()
+    (rate + 1e-6).floor().max(1.0)
 }
 
 /// The window of a rate; a second, where it is to be found out.

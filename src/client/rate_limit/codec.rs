@@ -17,9 +17,10 @@ const HEAD: usize = 8 + 4 + 4;
 
 /// Writes a window.
 pub fn encode(window: &SlidingWindow) -> Vec<u8> {
-    let SlidingWindow { members, in_flight, answered, answered_until, adaptive } = window;
+    let SlidingWindow { rate, members, in_flight, answered, answered_until, adaptive } = window;
     let mut bytes = Vec::with_capacity(HEAD + 256 + 24 * (members.len() + in_flight.len() + answered.len()));
     bytes.put_bytes(0, HEAD);
+    bytes.put_f64_le(*rate);
     put_time(&mut bytes, *answered_until);
     adaptive.encode(&mut bytes);
     bytes.put_u32_le(members.len() as u32);
@@ -27,6 +28,7 @@ pub fn encode(window: &SlidingWindow) -> Vec<u8> {
         bytes.put_u32_le(member.id);
         bytes.put_u32_le(member.process);
         bytes.put_f64_le(member.rate);
+        bytes.put_f64_le(member.parts);
         put_time(&mut bytes, member.seen);
         // No member asks at the beginning of time.
         put_time(&mut bytes, member.asks_again_at.unwrap_or_default());
@@ -61,14 +63,15 @@ pub fn decode(mut bytes: &[u8]) -> Option<SlidingWindow> {
         return None;
     }
     let bytes = &mut bytes;
-    let answered_until = time(bytes)?;
+    let (rate, answered_until) = (bytes.try_get_f64_le().ok()?, time(bytes)?);
     let adaptive = Adaptive::decode(bytes)?;
     let mut members = Vec::new();
     for _ in 0..bytes.try_get_u32_le().ok()? {
         let (id, process) = (bytes.try_get_u32_le().ok()?, bytes.try_get_u32_le().ok()?);
-        let (rate, seen) = (bytes.try_get_f64_le().ok()?, time(bytes)?);
+        let (rate, parts) = (bytes.try_get_f64_le().ok()?, bytes.try_get_f64_le().ok()?);
+        let seen = time(bytes)?;
         let asks_again_at = Some(time(bytes)?).filter(|at| !at.is_zero());
-        members.push(Member { id, process, rate, seen, asks_again_at });
+        members.push(Member { id, process, rate, parts, seen, asks_again_at });
     }
     let mut in_flight = BTreeMap::new();
     for _ in 0..bytes.try_get_u32_le().ok()? {
@@ -79,7 +82,7 @@ pub fn decode(mut bytes: &[u8]) -> Option<SlidingWindow> {
         let (id, is_throttled) = (bytes.try_get_u64_le().ok()?, bytes.try_get_u8().ok()? != 0);
         answered.push(Answered { id, is_throttled, at: time(bytes)? });
     }
-    Some(SlidingWindow { members, in_flight, answered: answered.into(), answered_until, adaptive })
+    Some(SlidingWindow { rate, members, in_flight, answered: answered.into(), answered_until, adaptive })
 }
 
 /// Writes a time.

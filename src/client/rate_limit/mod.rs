@@ -85,7 +85,7 @@ impl RateLimiter {
         let limits = &settings.limits;
         let window = match limits.requests_per_second {
             Rate::Unlimited => None,
-            rate => Some(Registration::new(shared_by_process(settings), rate)),
+            rate => Some(Registration::new(shared_by_process(settings), rate, limits.is_part_of_rate)),
         };
         Self { in_flight: Arc::new(Semaphore::new(limits.max_in_flight)), window }
     }
@@ -93,7 +93,7 @@ impl RateLimiter {
     /// A limiter with this window.
     #[cfg(test)]
     fn of_window(window: Window, rate: Rate, max_in_flight: usize) -> Self {
-        let window = Some(Registration::new(Arc::new(window), rate));
+        let window = Some(Registration::new(Arc::new(window), rate, false));
         Self { in_flight: Arc::new(Semaphore::new(max_in_flight)), window }
     }
 
@@ -156,24 +156,24 @@ impl SendMark {
 /// A client's part in a window: its rate counts as long as it is there.
 struct Registration {
     window: Arc<Window>,
-    rate: f64,
+    rate: (f64, bool),
 }
 
 impl Registration {
-    fn new(window: Arc<Window>, rate: Rate) -> Self {
+    fn new(window: Arc<Window>, rate: Rate, is_part: bool) -> Self {
         let rate = match rate {
             Rate::PerSecond(rate) => rate,
             Rate::Auto | Rate::Unlimited => f64::INFINITY,
         };
-        window.lock().rates.push(rate);
-        Self { window, rate }
+        window.lock().rates.push((rate, is_part));
+        Self { window, rate: (rate, is_part) }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let mut state = self.window.lock();
-        if let Some(place) = state.rates.iter().position(|rate| rate.to_bits() == self.rate.to_bits()) {
+        if let Some(place) = state.rates.iter().position(|rate| *rate == self.rate) {
             state.rates.swap_remove(place);
         }
     }
@@ -242,8 +242,8 @@ struct State {
     pending: Vec<Change>,
     member: u32,
     count: u32,
-    /// Requests a second of each client.
-    rates: Vec<f64>,
+    /// Requests a second of each client, and whether that is its part of a rate.
+    rates: Vec<(f64, bool)>,
     sent: BTreeMap<PermitId, Sent>,
     round_trip: RoundTrip,
     /// What the log said last: the limit, and whether others are known to share the quota.
@@ -268,8 +268,8 @@ enum Change {
     Cancelled(PermitId),
     Written(PermitId, Duration),
     Arrived(PermitId, Duration),
-    Accepted { sent: Duration, rate: f64, now: Duration },
-    Throttled { id: PermitId, sent: Duration, rate: f64, now: Duration },
+    Accepted { sent: Duration, now: Duration },
+    Throttled { id: PermitId, sent: Duration, now: Duration },
 }
 
 impl Change {
@@ -278,8 +278,8 @@ impl Change {
             Self::Cancelled(id) => window.cancel(id),
             Self::Written(id, at) => window.sent(id, at),
             Self::Arrived(id, at) => window.arrived(id, at),
-            Self::Accepted { sent, rate, now } => window.accepted(sent, rate, now),
-            Self::Throttled { id, sent, rate, now } => window.throttled(id, sent, rate, now),
+            Self::Accepted { sent, now } => window.accepted(sent, now),
+            Self::Throttled { id, sent, now } => window.throttled(id, sent, now),
         }
     }
 }
@@ -358,8 +358,10 @@ impl State {
         now
     }
 
-    fn rate(&self) -> f64 {
-        self.rates.iter().copied().fold(f64::INFINITY, f64::min)
+    /// The strictest rate of its clients, and the parts of a rate that they have together.
+    fn rates(&self) -> (f64, f64) {
+        let rates = |are_parts| self.rates.iter().filter(move |it| it.1 == are_parts).map(|it| it.0);
+        (rates(false).fold(f64::INFINITY, f64::min), rates(true).sum())
     }
 
     fn is_unused(&mut self) -> bool {
@@ -372,10 +374,12 @@ impl State {
         let now = self.now();
         self.count = self.count.wrapping_add(1);
         let id = PermitId::from(self.member) << 32 | PermitId::from(self.count);
+        let (rate, parts) = self.rates();
         let member = Member {
             id: self.member,
             process: std::process::id(),
-            rate: self.rate(),
+            rate,
+            parts,
             seen: now,
             asks_again_at: None,
         };
@@ -434,10 +438,9 @@ impl State {
                 changes.push(Change::Arrived(other, at));
             }
         }
-        let rate = self.rate();
         changes.push(match is_throttled {
-            false => Change::Accepted { sent: own.at, rate, now },
-            true => Change::Throttled { id, sent: own.at, rate, now },
+            false => Change::Accepted { sent: own.at, now },
+            true => Change::Throttled { id, sent: own.at, now },
         });
         self.change(now, changes);
         if is_throttled {
@@ -491,7 +494,7 @@ impl State {
         let Some(place) = &self.place else { return };
         if self.file.is_some()
             || now < self.file_at
-            || self.rate() > MAX_SHARED_RATE && self.rate().is_finite()
+            || (MAX_SHARED_RATE..f64::INFINITY).contains(&self.rates().0)
         {
             return;
         }
@@ -530,7 +533,7 @@ impl State {
     }
 
     fn tell_limit(&mut self) {
-        let limit = self.window.limit(self.rate()).requests;
+        let limit = self.window.limit().requests;
         let is_shared = self.window.adaptive.is_shared();
         match self.told_limit.replace((limit, is_shared)) {
             Some((before, false)) if is_shared => log::warn!(
@@ -713,6 +716,31 @@ mod tests {
             send(&other).await;
         }
         assert!(begun.elapsed() > Duration::from_secs(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn parts_of_a_rate_are_put_together_on_a_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = Instant::now();
+        let parts = [3.9999999, 4.0, 7.0].map(|rate| {
+            let limiter = sharing(folder.path(), rate, start);
+            limiter.window.as_ref().unwrap().window.lock().rates = vec![(rate, true)];
+            limiter
+        });
+        // What two of them do not use, the third may, as long as they are there.
+        let waiting = parts[1..].iter().map(|limiter| async {
+            loop {
+                send(limiter).await;
+                time::sleep(Duration::from_millis(900)).await;
+            }
+        });
+        let waiting = futures_util::future::join_all(waiting);
+        tokio::select! {
+            moments = moments(&parts[0], 100) => assert!((6.0..10.0).contains(&moments[99]), "{}", moments[99]),
+            _ = waiting => unreachable!("they go on"),
+        }
+        let alone = moments(&parts[0], 40).await;
+        assert!(alone[39] > 8.0, "{}", alone[39]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,8 +8,11 @@ const SPAN: Duration = Duration::from_secs(10);
 /// The least that the timeout is above the smoothed time: below it, timers and busy processors are what is measured.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// Before so many samples, the minimum that was measured may be far above the one that there is.
+/// Before so many samples, the minimum that was measured may be above the one that there is…
 const ENOUGH_SAMPLES: u32 = 8;
+
+/// …by so much: what a busy machine takes longer over the first requests.
+const FIRST_DELAY: Duration = Duration::from_millis(30);
 
 /// Round trip times of one service, as TCP keeps them (RFC 6298), and their minimum, as BBR keeps it.
 #[derive(Debug, Clone, Default)]
@@ -59,8 +62,7 @@ impl RoundTrip {
     /// The least that a round trip takes; zero where none was measured.
     pub fn least(&self) -> Duration {
         let measured = self.minima.into_iter().flatten().min().unwrap_or_default();
-        // At least the way back is in what was measured.
-        if self.samples < ENOUGH_SAMPLES { measured / 2 } else { measured }
+        if self.samples < ENOUGH_SAMPLES { measured - FIRST_DELAY.min(measured / 2) } else { measured }
     }
 
     /// A request that is out for longer than this is stuck. `None` where no round trip was measured.

@@ -21,6 +21,9 @@ const GRACE: Duration = Duration::from_millis(20);
 /// A member that did not ask for so long has no say in the limit.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
+/// A member that did not ask for so long needs no part of a rate.
+const PRESENT: Duration = Duration::from_secs(1);
+
 /// A request whose response is not known to come in time is looked at again after this time.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -36,8 +39,10 @@ pub fn member_of(id: PermitId) -> u32 {
 ///
 /// A token bucket would not do: full, it lets a burst through and then its steady rate on top, which is nearly twice
 /// the quota within one rolling second.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SlidingWindow {
+    /// Requests a second that hold for all members; infinite where they are to be found out.
+    pub(super) rate: f64,
     pub(super) members: Vec<Member>,
     /// Requests that have no response: when each was sent at the earliest.
     pub(super) in_flight: BTreeMap<PermitId, Duration>,
@@ -68,6 +73,8 @@ pub struct Member {
     pub process: u32,
     /// Requests a second, as its strictest client has it; infinite where that is to be found out.
     pub rate: f64,
+    /// Parts of a rate that is divided among several, together; 0 where it has none.
+    pub parts: f64,
     /// When it asked for the last time.
     pub seen: Duration,
     /// While it waits, when it asks again.
@@ -84,16 +91,29 @@ pub struct Knowledge<'a> {
     pub is_alive: &'a dyn Fn(u32) -> bool,
 }
 
+impl Default for SlidingWindow {
+    fn default() -> Self {
+        Self {
+            rate: f64::INFINITY,
+            members: Vec::new(),
+            in_flight: BTreeMap::new(),
+            answered: VecDeque::new(),
+            answered_until: Duration::ZERO,
+            adaptive: Adaptive::default(),
+        }
+    }
+}
+
 impl SlidingWindow {
     /// Lets the request `id` be sent, or tells when to ask again.
     ///
     /// # Errors
     /// The time at which to ask again.
     pub fn try_acquire(&mut self, id: PermitId, by: &Knowledge<'_>, now: Duration) -> Result<(), Duration> {
-        let rate = self.enter(by.member, now);
-        self.forget(rate, now);
-        self.adaptive.advance(rate, now);
-        let limit = self.adaptive.limit(rate);
+        self.enter(by.member, now);
+        self.forget(now);
+        self.adaptive.advance(self.rate, now);
+        let limit = self.limit();
         let again_at = if self.adaptive.next_at() > now {
             Some(self.adaptive.next_at())
         } else if self.adaptive.is_one_at_a_time() && !self.in_flight.is_empty() {
@@ -109,13 +129,13 @@ impl SlidingWindow {
         }
         self.member(by.member.id).asks_again_at = None;
         self.in_flight.insert(id, now);
-        self.adaptive.sent(rate, now);
+        self.adaptive.sent(self.rate, now);
         Ok(())
     }
 
     /// How many requests may be sent in a window now.
-    pub fn limit(&self, rate: f64) -> Limit {
-        self.adaptive.limit(rate)
+    pub fn limit(&self) -> Limit {
+        self.adaptive.limit(self.rate)
     }
 
     /// A request was not sent after all.
@@ -138,13 +158,13 @@ impl SlidingWindow {
     }
 
     /// The response to a request that was sent at `sent` is here: not throttled.
-    pub fn accepted(&mut self, sent: Duration, rate: f64, now: Duration) {
+    pub fn accepted(&mut self, sent: Duration, now: Duration) {
         self.answered_until = self.answered_until.max(sent);
-        self.adaptive.accepted(rate, now);
+        self.adaptive.accepted(self.rate, now);
     }
 
     /// The response to a request that was sent at `sent` is here: throttled. It must have [`arrived`](Self::arrived).
-    pub fn throttled(&mut self, id: PermitId, sent: Duration, rate: f64, now: Duration) {
+    pub fn throttled(&mut self, id: PermitId, sent: Duration, now: Duration) {
         self.answered_until = self.answered_until.max(sent);
         let own = self.answered.iter().rposition(|it| it.id == id);
         if let Some(own) = own {
@@ -154,7 +174,7 @@ impl SlidingWindow {
         let answered = self.answered.iter().filter(|it| !it.is_throttled).map(|it| it.at);
         let before = answered.chain(self.in_flight.values().copied()).filter(|&at| is_before(at));
         let refused = Refused { sent, others: before.clone().count(), oldest: before.min() };
-        let is_forgotten = self.adaptive.refused(refused, rate, now);
+        let is_forgotten = self.adaptive.refused(refused, self.rate, now);
         if let Some(own) = own
             && is_forgotten
         {
@@ -180,17 +200,21 @@ impl SlidingWindow {
             || self.answered_until > second
     }
 
-    /// Takes note of a member. Gives the strictest rate of all.
-    fn enter(&mut self, member: Member, now: Duration) -> f64 {
+    /// Takes note of a member, and of the rate that holds for all.
+    fn enter(&mut self, member: Member, now: Duration) {
         let has_requests = |id| self.in_flight.keys().any(|&permit| member_of(permit) == id);
         let mut members = std::mem::take(&mut self.members);
         members.retain(|other| other.seen + FORGOTTEN > now || has_requests(other.id));
         self.members = members;
         match self.members.iter_mut().find(|other| other.id == member.id) {
-            Some(known) => (known.rate, known.seen) = (member.rate, now),
+            Some(known) => (known.rate, known.parts, known.seen) = (member.rate, member.parts, now),
             None => self.members.push(Member { seen: now, asks_again_at: None, ..member }),
         }
-        self.members.iter().map(|member| member.rate).fold(f64::INFINITY, f64::min)
+        let strictest = self.members.iter().map(|member| member.rate).fold(f64::INFINITY, f64::min);
+        // Parts are put together: what one member does not use, the others may. Whoever ended gave its part back.
+        let present = self.members.iter().filter(|member| member.seen + PRESENT > now);
+        let parts: f64 = present.map(|member| member.parts).sum();
+        self.rate = if parts > 0.0 { strictest.min(parts) } else { strictest };
     }
 
     fn member(&mut self, id: u32) -> &mut Member {
@@ -200,9 +224,9 @@ impl SlidingWindow {
     }
 
     /// Drops what cannot matter again.
-    fn forget(&mut self, rate: f64, now: Duration) {
+    fn forget(&mut self, now: Duration) {
         // Also a throttled response that comes late is judged by what was accepted before its request.
-        let kept = self.adaptive.memory(rate);
+        let kept = self.adaptive.memory(self.rate);
         while self.answered.front().is_some_and(|it| it.at + kept <= now) {
             self.answered.pop_front();
         }
