@@ -58,7 +58,7 @@ class Row:
             self.name,
             self.what,
             self.wanted,
-            f"{self.share:.3f}",
+            f"{self.share:.4f}",
             observed.throttled,
             observed.requests,
         ]
