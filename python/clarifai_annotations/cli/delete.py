@@ -364,9 +364,8 @@ def _seconds(job: Job, found: Found) -> float:
     """Estimate a deletion by what was looked up for it: for a backup, everything is looked up once more."""
     looked_up = found.requested / job.rows.distinct if job.rows.distinct else 1
     # A higher rate may be found out meanwhile.
-    rate = (
-        DEFAULT_REQUESTS_PER_SECOND if job.requests_per_second in (None, "auto") else job.requests_per_second
-    )
+    rate = job.requests_per_second
+    rate = rate if isinstance(rate, (int, float)) else DEFAULT_REQUESTS_PER_SECOND
     if job.files.backup is None:
         return job.rows.distinct / BATCH / rate
     return (found.requests + found.deletions / BATCH) / looked_up / rate
