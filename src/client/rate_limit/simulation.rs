@@ -16,7 +16,11 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::*;
+use super::{
+    clock::Clock,
+    process_window::{Place, Window},
+    *,
+};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

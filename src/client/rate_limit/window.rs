@@ -91,6 +91,16 @@ pub struct Knowledge<'a> {
     pub is_alive: &'a dyn Fn(u32) -> bool,
 }
 
+impl Knowledge<'_> {
+    /// Whether a request of its own may still be on its way: on a line whose round trips are longer than the window.
+    fn is_on_its_way(&self, id: PermitId, sent: Duration, limit: &Limit, now: Duration) -> bool {
+        let age = now.saturating_sub(sent);
+        member_of(id) == self.member.id
+            && age >= limit.window
+            && self.timeout.is_some_and(|timeout| age <= timeout)
+    }
+}
+
 impl Default for SlidingWindow {
     fn default() -> Self {
         Self {
@@ -234,52 +244,46 @@ impl SlidingWindow {
 
     /// When to ask again; `None` where a request may be sent now.
     fn again_at(&mut self, limit: &Limit, by: &Knowledge<'_>, now: Duration) -> Option<Duration> {
-        let mut again_at = None;
-        let mut earliest =
-            |at: Duration| again_at = Some(again_at.map_or(at, |other: Duration| other.min(at)));
-        let mut counted = 0;
-        let mut over = Vec::new();
-        for (&id, &sent) in &self.in_flight {
-            let age = now.saturating_sub(sent);
-            if age < limit.window {
-                earliest(sent + limit.window);
-            } else {
-                let is_own = member_of(id) == by.member.id;
-                // On its way, on a line that is longer than the window.
-                if is_own && by.timeout.is_some_and(|timeout| age <= timeout) {
-                    continue;
-                }
-                let is_dead = || {
-                    let owner = self.members.iter().find(|member| member.id == member_of(id));
-                    !is_own && !owner.is_some_and(|owner| (by.is_alive)(owner.process))
-                };
-                let is_flowing = |after| self.answered_until > sent + after;
-                if is_flowing(PRESUMED) || (is_flowing(Duration::ZERO) && is_dead()) {
-                    over.push((id, sent));
-                    continue;
-                }
-                if is_dead() {
-                    over.push((id, now));
-                }
-                earliest(now + POLL);
-            }
-            counted += 1;
-        }
+        self.presume_arrived(limit, by, now);
+        let counts_until = |sent: Duration| match sent + limit.window {
+            until if until > now => until,
+            // It counts until it has a response.
+            _ => now + POLL,
+        };
+        let in_flight =
+            self.in_flight.iter().filter(|(id, sent)| !by.is_on_its_way(**id, **sent, limit, now));
+        let in_flight: Vec<_> = in_flight.map(|(_, sent)| counts_until(*sent)).collect();
         let first = self.answered.partition_point(|it| it.at + limit.window <= now);
-        if let Some(it) = self.answered.get(first) {
-            earliest(it.at + limit.window);
+        let count = in_flight.len() + self.answered.len() - first;
+        if count < limit.requests {
+            return self.yields_until(limit.requests - count, first, by.member.id, now);
         }
-        counted += self.answered.len() - first;
-        over.into_iter().for_each(|(id, at)| self.arrived(id, at));
-        if counted >= limit.requests {
-            again_at
-        } else {
-            self.yields(limit.requests - counted, first, by, now)
+        let answered = self.answered.get(first).map(|it| it.at + limit.window);
+        in_flight.into_iter().chain(answered).min()
+    }
+
+    /// Takes requests for arrived that will have no response here: their process has ended, or their connection is stuck
+    /// while others are not.
+    fn presume_arrived(&mut self, limit: &Limit, by: &Knowledge<'_>, now: Duration) {
+        let is_due = |sent: Duration| sent + limit.window <= now;
+        let has_owner = |id| {
+            let owner = self.members.iter().find(|member| member.id == member_of(id));
+            owner.is_some_and(|owner| owner.id == by.member.id || (by.is_alive)(owner.process))
+        };
+        let presumed = self.in_flight.iter().filter(|(_, sent)| is_due(**sent)).filter_map(|(&id, &sent)| {
+            let others_arrived = self.answered_until > sent;
+            match has_owner(id) {
+                true => (self.answered_until > sent + PRESUMED).then_some((id, sent)),
+                false => Some((id, if others_arrived { sent } else { now })),
+            }
+        });
+        for (id, at) in presumed.collect::<Vec<_>>() {
+            self.arrived(id, at);
         }
     }
 
-    /// Where others wait who had fewer requests in the window, they come first: until when the member waits for them.
-    fn yields(&self, free: usize, first: usize, by: &Knowledge<'_>, now: Duration) -> Option<Duration> {
+    /// Where others wait that had fewer requests in the window, they come first: until when the member waits for them.
+    fn yields_until(&self, free: usize, first: usize, member: u32, now: Duration) -> Option<Duration> {
         if self.members.len() == 1 {
             return None;
         }
@@ -287,19 +291,15 @@ impl SlidingWindow {
             let answered = self.answered.range(first..).filter(|it| member_of(it.id) == id).count();
             answered + self.in_flight.keys().filter(|&&permit| member_of(permit) == id).count()
         };
-        let own = count(by.member.id);
-        let others = self.members.iter().filter(|other| other.id != by.member.id);
-        let waiting = others.filter_map(|other| Some((other, other.asks_again_at?)));
-        let first: Vec<_> =
-            waiting.filter(|(other, at)| *at + GRACE > now && count(other.id) < own).collect();
-        if first.len() < free {
+        let own = count(member);
+        let waiting = self.members.iter().filter_map(|other| Some((other.id, other.asks_again_at?)));
+        let earlier: Vec<_> =
+            waiting.filter(|(id, at)| *at + GRACE > now && count(*id) < own).map(|(_, at)| at).collect();
+        if earlier.len() < free {
             return None;
         }
-        first
-            .iter()
-            .map(|(_, at)| *at + Duration::from_millis(1))
-            .min()
-            .map(|at| at.max(now + Duration::from_millis(1)))
+        const SOON: Duration = Duration::from_millis(1);
+        earlier.into_iter().min().map(|at| at.max(now) + SOON)
     }
 
     fn insert(&mut self, answered: Answered) {

@@ -1,0 +1,457 @@
+//! A window as its clients in this process see it: one for each user at a service, in the file that other processes share
+//! where that can be used.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{self, Instant},
+};
+
+use super::{
+    clock::Clock,
+    round_trip::RoundTrip,
+    shared_file::{SharedFile, Unavailable},
+    window::{Knowledge, Member, PermitId, SlidingWindow},
+};
+use crate::{
+    LOGGER,
+    config::{Rate, Settings},
+    machine,
+    process::PerProcess,
+};
+
+/// Higher rates are not shared with other processes: the file would have too many requests to be read for each.
+const MAX_SHARED_RATE: f64 = 1000.0;
+
+/// A file that could not be used is tried again after this time.
+const RETRY_FILE: Duration = Duration::from_secs(10);
+
+/// Another process holds a file's lock for microseconds. One that was stopped meanwhile is not waited for any longer.
+const LONGEST_LOCK: Duration = Duration::from_secs(1);
+
+/// The longest sleep of a request that waits: what changes meanwhile, in another process say, is seen then.
+const LONGEST_SLEEP: Duration = Duration::from_millis(250);
+
+/// The window of a user that nobody sent for in so long is forgotten.
+const UNUSED: Duration = Duration::from_secs(60);
+
+/// The windows of this process, by whose quota it is.
+#[derive(Default)]
+struct Windows(HashMap<(String, String, Option<PathBuf>), Arc<Window>>);
+
+/// The window that all clients of a user at a service share in this process.
+pub fn shared_by_process(settings: &Settings) -> Arc<Window> {
+    static WINDOWS: PerProcess<Mutex<Windows>> = PerProcess::new();
+    let user_id = settings.user_id.to_lowercase();
+    let folder = settings.limits.shared_rate_limit.then(|| {
+        machine::runtime_folder(settings.runtime_dir.as_deref(), settings.xdg_runtime_dir.as_deref())
+    });
+    let key = (settings.base_url.clone(), user_id, folder);
+    let mut windows = WINDOWS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    windows.0.retain(|_, window| Arc::strong_count(window) > 1 || !window.lock().is_unused());
+    let (base_url, user_id, folder) = &key;
+    let make = || {
+        let place = folder.clone().map(|folder| Place {
+            folder,
+            base_url: base_url.clone(),
+            user_id: user_id.clone(),
+        });
+        Arc::new(Window::new(place, Clock::machine()))
+    };
+    Arc::clone(windows.0.entry(key.clone()).or_insert_with(make))
+}
+
+/// A client's part in a window: its rate counts as long as it is there.
+pub struct Registration {
+    /// The window.
+    pub window: Arc<Window>,
+    rate: (f64, bool),
+}
+
+impl Registration {
+    /// Takes part with this rate, which may be a part of one that is divided among several clients.
+    pub fn new(window: Arc<Window>, rate: Rate, is_part: bool) -> Self {
+        let rate = match rate {
+            Rate::PerSecond(rate) => rate,
+            Rate::Auto | Rate::Unlimited => f64::INFINITY,
+        };
+        window.lock().rates.push((rate, is_part));
+        Self { window, rate: (rate, is_part) }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut state = self.window.lock();
+        if let Some(place) = state.rates.iter().position(|rate| *rate == self.rate) {
+            state.rates.swap_remove(place);
+        }
+    }
+}
+
+/// Whose file it is, and where.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The service.
+    pub base_url: String,
+    /// The user.
+    pub user_id: String,
+}
+
+/// A window, as its clients in this process see it.
+pub struct Window {
+    /// The request that waits for the window; the others queue behind it.
+    gate: Semaphore,
+    state: Mutex<State>,
+    /// A response came, and a request that counted does so no more.
+    released: Notify,
+}
+
+impl fmt::Debug for Window {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Window")
+    }
+}
+
+pub struct State {
+    window: SlidingWindow,
+    clock: Clock,
+    /// `None` where other processes have no part in it.
+    place: Option<Place>,
+    file: Option<SharedFile>,
+    /// When a file is tried to be opened, or its lock to be held since.
+    file_at: Duration,
+    busy_since: Option<Duration>,
+    has_told: bool,
+    /// What was not written to the file yet, because its lock was held.
+    pending: Vec<Change>,
+    pub(super) member: u32,
+    count: u32,
+    /// Requests a second of each client, and whether that is its part of a rate.
+    pub(super) rates: Vec<(f64, bool)>,
+    sent: BTreeMap<PermitId, Sent>,
+    round_trip: RoundTrip,
+    /// What the log said last: the limit, and whether others are known to share the quota.
+    told_limit: Option<(usize, bool)>,
+    used_at: Duration,
+}
+
+/// A request of this process that is in flight.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    at: Duration,
+    connection: u64,
+    /// Without it the request never left.
+    is_written: bool,
+    /// A later one on the same connection was answered, so this arrived before.
+    has_arrived: bool,
+}
+
+/// What becomes of a request in the window.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Cancelled(PermitId),
+    Written(PermitId, Duration),
+    Arrived(PermitId, Duration),
+    Accepted { sent: Duration, now: Duration },
+    Throttled { id: PermitId, sent: Duration, now: Duration },
+}
+
+impl Change {
+    fn apply(self, window: &mut SlidingWindow) {
+        match self {
+            Self::Cancelled(id) => window.cancel(id),
+            Self::Written(id, at) => window.sent(id, at),
+            Self::Arrived(id, at) => window.arrived(id, at),
+            Self::Accepted { sent, now } => window.accepted(sent, now),
+            Self::Throttled { id, sent, now } => window.throttled(id, sent, now),
+        }
+    }
+}
+
+impl Window {
+    /// A window by this clock, in a file if it has a place.
+    pub fn new(place: Option<Place>, clock: Clock) -> Self {
+        static MEMBERS: AtomicU32 = AtomicU32::new(0);
+        // Drawn anew in a forked child, whose random numbers would be its parent's.
+        let seed = u64::from(std::process::id()) << 32 | u64::from(MEMBERS.fetch_add(1, Ordering::Relaxed));
+        let mut chance = fastrand::Rng::with_seed(seed ^ fastrand::u64(..));
+        Self {
+            gate: Semaphore::new(1),
+            released: Notify::new(),
+            state: Mutex::new(State {
+                window: SlidingWindow::default(),
+                clock,
+                place,
+                file: None,
+                file_at: Duration::ZERO,
+                busy_since: None,
+                has_told: false,
+                pending: Vec::new(),
+                member: chance.u32(1..),
+                count: 0,
+                rates: Vec::new(),
+                sent: BTreeMap::new(),
+                round_trip: RoundTrip::default(),
+                told_limit: None,
+                used_at: Duration::ZERO,
+            }),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a request may be sent.
+    pub async fn acquire(&self) -> PermitId {
+        let Ok(_gate) = self.gate.acquire().await else { unreachable!("it is never closed") };
+        loop {
+            let released = self.released.notified();
+            let wait = match self.lock().try_acquire() {
+                Ok(id) => return id,
+                Err(wait) => wait,
+            };
+            let until = Instant::now() + wait.min(LONGEST_SLEEP);
+            let _ = time::timeout_at(until, released).await;
+        }
+    }
+
+    /// Whether a request may be sent now.
+    pub fn try_acquire(&self) -> Option<PermitId> {
+        let _gate = self.gate.try_acquire().ok()?;
+        self.lock().try_acquire().ok()
+    }
+
+    /// Changes the state.
+    pub fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+    }
+
+    /// Changes the state so that a request that waits may be sent.
+    pub fn release(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.released.notify_one();
+    }
+}
+
+impl State {
+    fn now(&mut self) -> Duration {
+        let (now, jumped) = self.clock.read();
+        if jumped {
+            log::debug!(target: LOGGER, "the clock jumped, or the machine slept: the rate limit starts anew");
+            self.window.clear(now);
+            self.pending.clear();
+            for sent in self.sent.values_mut() {
+                sent.has_arrived = true;
+            }
+            // Of the other processes each finds out for itself.
+            let _ = self.with_window(now, |window| window.clear(now));
+        }
+        self.used_at = now;
+        now
+    }
+
+    /// The strictest rate of its clients, and the parts of a rate that they have together.
+    fn rates(&self) -> (f64, f64) {
+        let rates = |are_parts| self.rates.iter().filter(move |it| it.1 == are_parts).map(|it| it.0);
+        (rates(false).fold(f64::INFINITY, f64::min), rates(true).sum())
+    }
+
+    fn is_unused(&mut self) -> bool {
+        let (now, _) = self.clock.read();
+        now.saturating_sub(self.used_at) > UNUSED
+    }
+
+    /// A permit, or how long to wait before asking again.
+    fn try_acquire(&mut self) -> Result<PermitId, Duration> {
+        let now = self.now();
+        self.count = self.count.wrapping_add(1);
+        let id = PermitId::from(self.member) << 32 | PermitId::from(self.count);
+        let (rate, parts) = self.rates();
+        let member = Member {
+            id: self.member,
+            process: std::process::id(),
+            rate,
+            parts,
+            seen: now,
+            asks_again_at: None,
+        };
+        let timeout = self.round_trip.timeout();
+        let acquired = self.with_window(now, |window| {
+            let by = Knowledge { member, timeout, is_alive: &machine::is_alive };
+            window.try_acquire(id, &by, now)
+        });
+        match acquired {
+            // Another process is about to unlock the file.
+            None => Err(Duration::from_millis(1)),
+            Some(Err(at)) => Err(at.saturating_sub(now)),
+            Some(Ok(())) => {
+                self.sent.insert(id, Sent { at: now, connection: 0, is_written: false, has_arrived: false });
+                self.tell_limit();
+                Ok(id)
+            }
+        }
+    }
+
+    /// A request is handed to a connection.
+    pub fn sent(&mut self, id: PermitId, connection: u64) {
+        if let Some(sent) = self.sent.get_mut(&id) {
+            sent.connection = connection;
+        }
+    }
+
+    /// A request is written to its connection, perhaps later than it was handed to it: it had to be made first.
+    pub fn written(&mut self, id: PermitId) {
+        let now = self.now();
+        let Some(sent) = self.sent.get_mut(&id) else { return };
+        let is_late = now.saturating_sub(sent.at) > Duration::from_millis(1);
+        (sent.at, sent.is_written) = (now, true);
+        if is_late {
+            self.change(now, [Change::Written(id, now)]);
+        }
+    }
+
+    /// The response to a request is here.
+    pub fn answered(&mut self, id: PermitId, is_throttled: bool) {
+        let now = self.now();
+        let Some(own) = self.sent.remove(&id) else { return };
+        self.round_trip.sample(now.saturating_sub(own.at), now);
+        // A request that is sent at this time arrives after this one did.
+        let at = now.saturating_sub(self.round_trip.least());
+        let mut changes = Vec::new();
+        if !own.has_arrived {
+            changes.push(Change::Arrived(id, at));
+        }
+        // What was written before on the same connection arrived before.
+        for (&other, sent) in &mut self.sent {
+            if sent.at > own.at {
+                break;
+            }
+            if sent.connection == own.connection && !sent.has_arrived {
+                sent.has_arrived = true;
+                changes.push(Change::Arrived(other, at));
+            }
+        }
+        changes.push(match is_throttled {
+            false => Change::Accepted { sent: own.at, now },
+            true => Change::Throttled { id, sent: own.at, now },
+        });
+        self.change(now, changes);
+        if is_throttled {
+            let seconds = self.window.adaptive.next_at().saturating_sub(now).as_secs_f64();
+            log::debug!(target: LOGGER, "the service throttles: nothing is sent for {seconds:.2} s");
+        }
+    }
+
+    /// There will be no response to a request.
+    pub fn abandoned(&mut self, id: PermitId) {
+        let now = self.now();
+        let Some(own) = self.sent.remove(&id) else { return };
+        if !own.has_arrived {
+            self.change(now, [if own.is_written { Change::Arrived(id, now) } else { Change::Cancelled(id) }]);
+        }
+    }
+
+    fn change(&mut self, now: Duration, changes: impl IntoIterator<Item = Change>) {
+        self.pending.extend(changes);
+        // Where it cannot be written now, the next request writes it.
+        let _ = self.with_window(now, |_| ());
+    }
+
+    /// Lets `work` on the window, the shared one where it is shared. `None`: another process holds its lock.
+    fn with_window<T>(&mut self, now: Duration, work: impl FnOnce(&mut SlidingWindow) -> T) -> Option<T> {
+        self.open_file(now);
+        let Self { window, file, pending, .. } = self;
+        let changes = std::mem::take(pending);
+        let all = |window: &mut SlidingWindow| {
+            changes.iter().for_each(|change| change.apply(window));
+            work(window)
+        };
+        let Some(shared) = file else { return Some(all(window)) };
+        // Where the file fails, there is no telling whether the work was done: it is done again on what was read last.
+        let mut copy = window.clone();
+        match shared.update(&mut copy, now, all) {
+            Ok(done) => {
+                *window = copy;
+                self.busy_since = None;
+                Some(done)
+            }
+            Err(error) => {
+                self.pending = changes;
+                self.file_failed(&error, now);
+                None
+            }
+        }
+    }
+
+    fn open_file(&mut self, now: Duration) {
+        let Some(place) = &self.place else { return };
+        if self.file.is_some()
+            || now < self.file_at
+            || (MAX_SHARED_RATE..f64::INFINITY).contains(&self.rates().0)
+        {
+            return;
+        }
+        match SharedFile::open(&place.folder, &place.base_url, &place.user_id) {
+            Ok(file) => self.file = Some(file),
+            Err(error) => {
+                let folder = place.folder.display().to_string();
+                self.tell_unshared(&folder, &error);
+                self.file_at = now + RETRY_FILE;
+            }
+        }
+    }
+
+    fn file_failed(&mut self, error: &Unavailable, now: Duration) {
+        let is_over = match error {
+            Unavailable::Busy => now.saturating_sub(*self.busy_since.get_or_insert(now)) > LONGEST_LOCK,
+            Unavailable::Io(_) => true,
+        };
+        if !is_over {
+            return;
+        }
+        self.busy_since = None;
+        if let Some(file) = self.file.take() {
+            self.tell_unshared(&file.path().display().to_string(), error);
+        }
+        self.file_at = now + RETRY_FILE;
+    }
+
+    fn tell_unshared(&mut self, place: &str, error: &dyn fmt::Display) {
+        if !std::mem::replace(&mut self.has_told, true) {
+            log::debug!(
+                target: LOGGER,
+                "the rate limit is not shared with other processes, because {place} cannot be used: {error}"
+            );
+        }
+    }
+
+    fn tell_limit(&mut self) {
+        let limit = self.window.limit().requests;
+        let is_shared = self.window.adaptive.is_shared();
+        match self.told_limit.replace((limit, is_shared)) {
+            Some((before, false)) if is_shared => log::warn!(
+                target: LOGGER,
+                "the service throttles: somebody else uses the same quota. The rate limit is lowered from {before} to {limit} \
+                 requests at a time, and is raised as far as the service lets it"
+            ),
+            Some((before, _)) if limit != before => {
+                log::debug!(target: LOGGER, "rate limit changed from {before} to {limit} requests at a time");
+            }
+            _ => {}
+        }
+    }
+}
