@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::watch,
+    sync::Notify,
     time::{self, Instant},
 };
 
@@ -46,7 +46,7 @@ pub struct Call {
     journal: OnceLock<(Option<Journal>, Vec<Outcome>)>,
     /// IDs that were looked up, by a call that only looks.
     looked_up: AtomicUsize,
-    state: Arc<watch::Sender<State>>,
+    state: Arc<Progression>,
     /// Where it carries single deletions: the call of each, in the order of the targets.
     callers: Vec<Caller>,
     /// Where it is a single deletion that waits to be carried: how far that is.
@@ -81,7 +81,16 @@ pub struct Precautions {
     pub max_deletions: Option<usize>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+/// A state that rises, and wakes who waits for it. A `watch` channel would take half a kilobyte for each of thousands of
+/// deletions that wait.
+#[derive(Default)]
+struct Progression {
+    current: AtomicU8,
+    raised: Notify,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum State {
     Going,
     /// Nothing more is sent; the answers that are on their way are awaited as long as any.
@@ -137,7 +146,7 @@ impl Call {
             ledger: Mutex::new(Ledger::new(0)),
             journal: OnceLock::new(),
             looked_up: AtomicUsize::new(0),
-            state: Arc::new(watch::Sender::new(State::Going)),
+            state: Arc::default(),
             callers: Vec::new(),
             departure: AtomicU8::new(WAITING),
         }
@@ -272,13 +281,9 @@ impl Call {
     }
 
     fn raise_to(&self, state: State) {
-        self.state.send_if_modified(|current| {
-            let rises = *current < state;
-            if rises {
-                *current = state;
-            }
-            rises
-        });
+        if self.state.current.fetch_max(state as u8, Ordering::AcqRel) < state as u8 {
+            self.state.raised.notify_waiters();
+        }
     }
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -361,7 +366,7 @@ impl Call {
     }
 
     fn is_at(&self, state: State) -> bool {
-        *self.state.borrow() >= state
+        self.state.current.load(Ordering::Acquire) >= state as u8
     }
 
     /// Waits for something that comes before a request, unless the call is stopped.
@@ -384,12 +389,17 @@ impl Call {
         with_grace(work, async { _ = self.until_over().await }, self.cancel_grace).await
     }
 
+    /// Whether the call that carries this one has its answer.
+    pub(super) fn is_done(&self) -> bool {
+        self.is_at(State::Done)
+    }
+
     /// Waits until the call that carries this one has its answer.
     pub(super) async fn until_done(&self) {
         self.reaches(State::Done).await;
     }
 
-    /// Waits until the call is ended from outside, or ends it when its time is over.
+    /// Waits until the call is ended from outside or done, or ends it when its time is over.
     pub(super) async fn until_ended(&self) {
         if let Some(timeout) = self.until_over().await {
             let message = format!("the call was not done within {} s (timeout)", timeout.as_secs_f64());
@@ -404,12 +414,20 @@ impl Call {
             ended.await;
             return None;
         };
-        time::timeout_at(self.started + timeout, ended).await.is_err().then_some(timeout)
+        // Boxed: thousands may wait that have no timeout.
+        Box::pin(time::timeout_at(self.started + timeout, ended)).await.is_err().then_some(timeout)
     }
 
     async fn reaches(&self, state: State) {
-        // It cannot be closed as long as there is a call.
-        let _ = self.state.subscribe().wait_for(|current| *current >= state).await;
+        loop {
+            let mut raised = pin!(self.state.raised.notified());
+            // From here on nothing is missed, whether it is polled by then or not.
+            raised.as_mut().enable();
+            if self.is_at(state) {
+                return;
+            }
+            raised.await;
+        }
     }
 
     /// Waits until all outcomes are on the disk, and the journal is closed. Once the call is over its time or ended, it is

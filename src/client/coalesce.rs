@@ -62,13 +62,10 @@ pub async fn delete(client: &Client, call: &Arc<Call>) -> Report {
     if let Some(flusher) = coalescer.join(app, call, client.settings.limits.batch_size) {
         tokio::spawn(flush(client.clone(), flusher));
     }
-    tokio::select! {
-        biased;
-        () = call.until_done() => {}
-        () = call.until_ended() => if !coalescer.leave(call) {
-            // It is in flight: its response may still come.
-            let _ = time::timeout(call.cancel_grace(), call.until_done()).await;
-        }
+    call.until_ended().await;
+    if !call.is_done() && !coalescer.leave(call) {
+        // It is in flight: its response may still come.
+        let _ = Box::pin(time::timeout(call.cancel_grace(), call.until_done())).await;
     }
     call.close()
 }
