@@ -83,10 +83,15 @@ pub struct Precautions {
 
 /// A state that rises, and wakes who waits for it. A `watch` channel would take half a kilobyte for each of thousands of
 /// deletions that wait.
-#[derive(Default)]
 struct Progression {
     current: AtomicU8,
     raised: Notify,
+}
+
+impl Default for Progression {
+    fn default() -> Self {
+        Self { current: AtomicU8::new(State::Going as u8), raised: Notify::new() }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
