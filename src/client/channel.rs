@@ -17,7 +17,7 @@ use tonic::{
     metadata::{Ascii, MetadataValue},
     transport::{self, Certificate, ClientTlsConfig, Endpoint},
 };
-use tower::{ServiceExt as _, timeout::Timeout};
+use tower::{BoxError, ServiceExt as _, timeout::Timeout, util::BoxService};
 
 use super::{
     cork::Corked,
@@ -234,21 +234,22 @@ impl Channel {
         };
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
-        let connected = match self.peer.proxy() {
+        // Boxed, so that what connects is compiled once.
+        let connector = match self.peer.proxy() {
             None => {
                 tcp.enforce_http(false);
                 tcp.set_connect_timeout(Some(timeout));
-                self.endpoint.connect_with_connector(tcp.map_response(corked)).await
+                BoxService::new(tcp.map_response(corked).map_err(BoxError::from))
             }
             Some(proxy) => {
                 let mut tunnel = Tunnel::new(proxy.uri().clone(), tcp);
                 if let Some(authorization) = proxy.basic_auth() {
                     tunnel = tunnel.with_auth(authorization.clone());
                 }
-                let tunnel = Timeout::new(tunnel, timeout);
-                self.endpoint.connect_with_connector(tunnel.map_response(corked)).await
+                BoxService::new(Timeout::new(tunnel, timeout).map_response(corked))
             }
         };
+        let connected = self.endpoint.connect_with_connector(connector).await;
         let channel = connected.map_err(|error| {
             self.peer.failure(&tonic::Status::from_error(error.into()), &Facts::default())
         })?;

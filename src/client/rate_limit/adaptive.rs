@@ -52,8 +52,8 @@ const ACCELERATION: f64 = 1.5;
 /// So many refusals in a row halve the slots.
 const MANY_REFUSALS: u32 = 8;
 
-/// At least one request in twenty windows.
-const LEAST: f64 = 0.05;
+/// At least one request in two windows: with fewer tries, a newcomer might never meet a gap of a client that fills the quota.
+const LEAST: f64 = 0.5;
 
 /// What a window may have.
 #[derive(Debug, Clone, Copy, PartialEq)]

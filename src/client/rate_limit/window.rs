@@ -9,7 +9,7 @@ use std::{
 use super::adaptive::{Adaptive, Limit, Refused};
 
 /// A window is this much longer than the rate asks for: timers and clocks are no finer.
-pub const MARGIN: Duration = Duration::from_millis(3);
+pub const MARGIN: Duration = Duration::from_millis(5);
 
 /// A request that got no response counts as arrived when later ones, sent so much after it, have been answered: then not the
 /// network is stuck, but its own connection or process.
