@@ -51,15 +51,20 @@ struct Meter {
     tokens: f64,
     refilled: Instant,
     halted_until: Instant,
+    /// When the latest of all requests came.
+    latest: Instant,
 }
 
 impl Meter {
     fn new(quota: &Quota, now: Instant) -> Self {
         let tokens = f64::from(quota.requests_per_second);
-        Self { passed: VecDeque::new(), tokens, refilled: now, halted_until: now }
+        Self { passed: VecDeque::new(), tokens, refilled: now, halted_until: now, latest: now }
     }
 
     fn admit(&mut self, quota: &Quota, now: Instant) -> bool {
+        // Those that came at nearly the same time may be counted in another order.
+        self.latest = self.latest.max(now);
+        let now = self.latest;
         if now < self.halted_until {
             return false;
         }
@@ -74,8 +79,6 @@ impl Meter {
     }
 
     fn count(&mut self, quota: &Quota, now: Instant) -> bool {
-        // Two that came at nearly the same time may be counted in the other order.
-        let now = self.passed.back().map_or(now, |&latest| now.max(latest));
         const SECOND: Duration = Duration::from_secs(1);
         let over = |came: Instant| now.duration_since(came) >= SECOND;
         match quota.counting {
@@ -93,7 +96,7 @@ impl Meter {
     fn take_token(&mut self, quota: &Quota, now: Instant) -> bool {
         let full = f64::from(quota.requests_per_second);
         self.tokens = (self.tokens + now.duration_since(self.refilled).as_secs_f64() * full).min(full);
-        self.refilled = self.refilled.max(now);
+        self.refilled = now;
         let admitted = self.tokens >= 1.0;
         if admitted {
             self.tokens -= 1.0;
@@ -136,6 +139,13 @@ mod tests {
     fn a_halt_refuses_everything_for_its_time() {
         let passed = passing(Counting::Rolling, 3000, &[0, 0, 500, 2000, 3499, 3500]);
         assert_eq!(passed, [true, true, false, false, false, true]);
+    }
+
+    #[test]
+    fn requests_that_are_counted_in_another_order_than_they_came_pass() {
+        for counting in [Counting::Rolling, Counting::Fixed, Counting::Bucket] {
+            assert_eq!(passing(counting, 1000, &[5, 3]), [true, true]);
+        }
     }
 
     #[test]
