@@ -94,16 +94,15 @@ impl Channel {
     /// Waits until a request may be sent, with a connection to send it on: nothing has to be waited for between the
     /// permit and its sending. Where no connection can be made, that is what the request will tell.
     pub async fn acquire(&self, limiter: &RateLimiter) -> SendPermit {
-        loop {
-            let connection = match self.connect().await {
-                Ok(connection) => connection,
-                Err(error) => return SendPermit(Err(error)),
-            };
+        let connected = async {
+            let connection = self.connect().await?;
             let permit = limiter.acquire().await;
-            if connection.is_usable() || self.is_closed() {
-                return SendPermit(Ok((permit, connection)));
-            }
-        }
+            // One that broke meanwhile is made again under the permit, or a service that closes idle connections would never
+            // get a request.
+            let connection = if connection.is_usable() { connection } else { self.connect().await? };
+            Ok((permit, connection))
+        };
+        SendPermit(connected.await)
     }
 
     /// A permit, if the rate limit lets a request be sent now. Only a connection is waited for.
@@ -205,7 +204,7 @@ impl Channel {
         Ok((Listening { connection: channel, heard, mark }, way))
     }
 
-    /// The connection, made now if there is none. Others that want one wait for the same.
+    /// The connection, made now if there is none. Others that want one wait for the same, and share its failure.
     async fn connect(&self) -> Result<Established, Error> {
         let connector = self.connector();
         let usable = || connector.current().clone().filter(Established::is_usable);
@@ -213,13 +212,24 @@ impl Channel {
         if let Some(connection) = usable() {
             return Ok(connection);
         }
-        let _connecting = connector.connecting.lock().await;
+        let failures = connector.failures.load(Ordering::Acquire);
+        let mut latest_failure = connector.connecting.lock().await;
         if let Some(connection) = usable() {
             return Ok(connection);
         }
         self.open()?;
+        if let Some(failure) = &*latest_failure
+            && connector.failures.load(Ordering::Acquire) > failures
+        {
+            return Err(failure.clone());
+        }
         // Boxed: it is large, and seldom needed.
-        let connection = Box::pin(self.new_connection()).await?;
+        let connected = Box::pin(self.new_connection()).await;
+        if let Err(failure) = &connected {
+            *latest_failure = Some(failure.clone());
+            connector.failures.fetch_add(1, Ordering::AcqRel);
+        }
+        let connection = connected?;
         self.open()?;
         *connector.current() = Some(connection.clone());
         Ok(connection)
@@ -253,7 +263,7 @@ impl Channel {
         let channel = connected.map_err(|error| {
             self.peer.failure(&tonic::Status::from_error(error.into()), &Facts::default())
         })?;
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
         Ok(Established { channel, number: NUMBER.fetch_add(1, Ordering::Relaxed), open })
     }
 
@@ -314,8 +324,10 @@ struct Way {
 #[derive(Default)]
 struct Connector {
     current: Mutex<Option<Established>>,
-    /// Held while a connection is made.
-    connecting: tokio::sync::Mutex<()>,
+    /// Held while a connection is made. It has the latest failure.
+    connecting: tokio::sync::Mutex<Option<Error>>,
+    /// How many there were.
+    failures: AtomicU64,
 }
 
 impl Connector {

@@ -99,6 +99,9 @@ impl Client {
     /// [`Error::Closed`].
     pub fn close(&self) {
         self.channel.close();
+        if let Some(traffic) = self.traffic.get() {
+            traffic.rate_limiter.close();
+        }
     }
 
     /// Deletes many: pairs, or all annotations of whole inputs. Every ID ends with an outcome in the report. A

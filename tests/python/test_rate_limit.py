@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import pickle
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -55,14 +57,14 @@ def seed(emulator: Emulator, name: str, count: int = EACH) -> None:
 
 
 def client_of(emulator: Emulator, **settings: object) -> Client:
-    return Client(
-        user_id="emulator-user",
-        app_id="emulator-app",
-        pat=KEY,
-        base_url=emulator.base_url,
-        batch_size=1,
-        **settings,  # type: ignore[arg-type]
-    )
+    own = {
+        "user_id": "emulator-user",
+        "app_id": "emulator-app",
+        "pat": KEY,
+        "base_url": emulator.base_url,
+        "batch_size": 1,
+    }
+    return Client(**{**own, **settings})  # type: ignore[arg-type]
 
 
 def delete(emulator: Emulator, *clients: Client) -> None:
@@ -104,6 +106,17 @@ MADE: dict[str, Callable[[Emulator], list[Client]]] = {
     "of two apps": lambda emulator: [client_of(emulator), client_of(emulator).for_app("emulator-app")],
     "of one user in another spelling": lambda emulator: [
         client_of(emulator), Client(user_id="Emulator-User", app_id="a", pat=KEY, base_url=emulator.base_url, batch_size=1)
+    ],
+}  # fmt: skip
+
+
+MADE |= {
+    "at one service in two spellings": lambda emulator: [
+        client_of(emulator, base_url=emulator.base_url.replace("127.0.0.1", "localhost")),
+        client_of(emulator, base_url=emulator.base_url.replace("127.0.0.1", "LOCALHOST")),
+    ],
+    "of which one is not shared with other processes": lambda emulator: [
+        client_of(emulator), client_of(emulator, shared_rate_limit=False)
     ],
 }  # fmt: skip
 
@@ -278,3 +291,58 @@ def test_a_big_list_in_the_emulator_does_not_make_it_count_requests_late() -> No
         with emulator.client() as client:
             report = client.delete_input_annotations(["photo"], max_deletions=10_000)
     assert (report.deleted, report.throttled) == (1, 0)
+
+
+@contextmanager
+def service_that_closes() -> Iterator[str]:
+    """Accept connections and close each at once: a balancer without a service behind it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def accept() -> None:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                connection.close()
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_connections_that_break_while_a_permit_is_waited_for_are_attempts() -> None:
+    with (
+        service_that_closes() as base_url,
+        Client(
+            user_id="me", app_id="cats", pat=KEY, base_url=base_url, batch_size=1, max_attempts=2, request_timeout=2,
+            requests_per_second=5, max_in_flight=2,
+        ) as client,
+    ):  # fmt: skip
+        report = client.delete_annotations(["photo"] * 4, list("abcd"), timeout=60, on_failure="report")
+    assert report.deleted == 0
+    assert not any("(timeout)" in failure.message for failure in report.failures)
+
+
+def test_a_connection_that_closes_when_idle_does_not_keep_a_slow_client_from_sending() -> None:
+    with Emulator() as emulator, client_of(emulator, requests_per_second=2) as client:
+        seed(emulator, "photo", 4)
+        for n in range(4):
+            client.delete_annotation("photo", str(n))
+            # What a balancer does to a connection that nobody uses.
+            emulator.suspend()
+            emulator.resume()
+    assert [request.name for request in emulator.requests] == ["SUCCESS"] * 4
+
+
+def test_a_closed_client_does_not_hold_the_others_down(emulator: Emulator) -> None:
+    seed(emulator, "photo", 2)
+    strict = client_of(emulator, requests_per_second=0.001)
+    strict.delete_annotation("photo", "0")
+    strict.close()
+    client_of(emulator).delete_annotation("photo", "1", timeout=60)
+    assert len(emulator.requests) == 2

@@ -81,7 +81,11 @@ class RateShares:
     @property
     def window(self) -> float:
         """Seconds after which a request is forgotten."""
-        return 0.0 if self.requests_per_second is None else self.slots / self.requests_per_second + MARGIN
+        return (
+            0.0
+            if self.requests_per_second is None
+            else max(1.0, self.slots / self.requests_per_second) + MARGIN
+        )
 
     def share(self, partition: int) -> float | None:
         """Return the requests per second of one task."""

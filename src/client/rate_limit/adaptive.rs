@@ -89,8 +89,10 @@ pub struct Adaptive {
     refusals: u32,
     /// Refused without a probe: the next response tells whether a slot is given up.
     is_hit: bool,
-    /// Nothing is sent before.
-    next_at: Duration,
+    /// Nothing is sent before, so that requests are spread.
+    spread_until: Duration,
+    /// Nothing is sent before, because a request was refused.
+    held_until: Duration,
 }
 
 /// What was known when a refused request was sent.
@@ -120,7 +122,8 @@ impl Default for Adaptive {
             reacted_at: None,
             refusals: 0,
             is_hit: false,
-            next_at: Duration::ZERO,
+            spread_until: Duration::ZERO,
+            held_until: Duration::ZERO,
         }
     }
 }
@@ -137,7 +140,17 @@ impl Adaptive {
 
     /// Nothing is sent before this time.
     pub fn next_at(&self) -> Duration {
-        self.next_at
+        self.spread_until.max(self.held_until)
+    }
+
+    /// The rate was raised: a stricter client, which is gone, may have spread its requests over minutes.
+    pub fn raised(&mut self, rate: f64, now: Duration) {
+        self.spread_until = self.spread_until.min(now + self.slot_time(rate));
+    }
+
+    /// The request that was to be sent latest was not sent.
+    pub fn cancelled(&mut self) {
+        self.spread_until = Duration::ZERO;
     }
 
     /// When the limit may change by itself.
@@ -184,7 +197,7 @@ impl Adaptive {
         if rate.is_finite() {
             self.slots = self.slots.min(self.quota);
         }
-        self.next_at = self.next_at.min(now);
+        (self.spread_until, self.held_until) = (self.spread_until.min(now), self.held_until.min(now));
         self.decide_at = now + self.limit(rate).window.mul_f64(PROBE);
     }
 
@@ -195,7 +208,7 @@ impl Adaptive {
             true => SHARED_SPREAD * between(0.9, 1.1),
             false => ALONE_SPREAD,
         };
-        self.next_at = now + self.slot_time(rate).mul_f64(spread);
+        self.spread_until = now + self.slot_time(rate).mul_f64(spread);
     }
 
     /// A request was accepted.
@@ -253,7 +266,7 @@ impl Adaptive {
             Some(_) if self.is_shared => now + slot_time.mul_f64(fastrand::f64()),
             Some(oldest) => oldest + window,
         };
-        self.next_at = self.next_at.max(next_at);
+        self.held_until = self.held_until.max(next_at);
         refused.oldest.is_none() || is_undone
     }
 
@@ -290,7 +303,7 @@ impl Adaptive {
     pub fn clear(&mut self, now: Duration) {
         let Self { quota, slots, is_shared, .. } = *self;
         let decide_at = if is_shared || slots < quota { now + PATIENCE } else { NEVER };
-        *self = Self { quota, slots, is_shared, decide_at, next_at: now, ..Self::default() };
+        *self = Self { quota, slots, is_shared, decide_at, ..Self::default() };
     }
 
     fn end_probe(&mut self, decide_at: Duration) {
@@ -335,7 +348,14 @@ impl Adaptive {
         bytes.put_u32_le(self.forgiven);
         bytes.put_u32_le(self.refusals);
         bytes.put_u8(u8::from(self.is_shared) | u8::from(self.is_hit) << 1);
-        for at in [Some(self.decide_at), self.refused_alone_at, self.reacted_at, Some(self.next_at)] {
+        let times = [
+            Some(self.decide_at),
+            self.refused_alone_at,
+            self.reacted_at,
+            Some(self.spread_until),
+            Some(self.held_until),
+        ];
+        for at in times {
             put_time(bytes, at.unwrap_or_default());
         }
     }
@@ -349,7 +369,8 @@ impl Adaptive {
         let flags = bytes.try_get_u8().ok()?;
         let (is_shared, is_hit) = (flags & 1 != 0, flags & 2 != 0);
         let (decide_at, refused_alone_at) = (time(bytes)?, Some(time(bytes)?).filter(|at| !at.is_zero()));
-        let (reacted_at, next_at) = (Some(time(bytes)?).filter(|at| !at.is_zero()), time(bytes)?);
+        let reacted_at = Some(time(bytes)?).filter(|at| !at.is_zero());
+        let (spread_until, held_until) = (time(bytes)?, time(bytes)?);
         Some(Self {
             quota,
             slots,
@@ -362,7 +383,8 @@ impl Adaptive {
             reacted_at,
             refusals,
             is_hit,
-            next_at,
+            spread_until,
+            held_until,
         })
     }
 }
@@ -373,9 +395,10 @@ fn requests(rate: f64) -> f64 {
     (rate + 1e-6).floor().max(1.0)
 }
 
-/// The window of a rate; a second, where it is to be found out.
+/// The window of a rate: a second, or longer where less than one request a second is allowed. 15.9 requests a second are 15 in
+/// a second, for 16 would be too many.
 fn base_window(rate: f64) -> Duration {
-    let seconds = if rate.is_finite() { requests(rate) / rate } else { 1.0 };
+    let seconds = if rate.is_finite() { (requests(rate) / rate).max(1.0) } else { 1.0 };
     Duration::from_secs_f64(seconds) + MARGIN
 }
 

@@ -35,9 +35,13 @@ impl Clock {
             #[cfg(test)]
             Self::Process { start } => (start.elapsed(), false),
             Self::Machine { offset } => {
+                let before = process_time();
                 let now = machine::time();
-                let own = process_time();
-                let current = now.as_nanos() as i128 - own.as_nanos() as i128;
+                // A process that was stopped between the two cannot compare them.
+                if process_time() - before > JUMP / 10 {
+                    return (now, false);
+                }
+                let current = now.as_nanos() as i128 - before.as_nanos() as i128;
                 let jumped = offset.is_some_and(|before| (current - before).unsigned_abs() > JUMP.as_nanos());
                 *offset = Some(current);
                 (now, jumped)

@@ -77,6 +77,13 @@ impl RateLimiter {
         Permit { window, _in_flight: in_flight }
     }
 
+    /// The client sends nothing more: its rate does not hold others down.
+    pub fn close(&self) {
+        if let Some(registration) = &self.window {
+            registration.end();
+        }
+    }
+
     /// A permit, if nothing has to be waited for.
     pub fn try_acquire(&self) -> Option<Permit> {
         let in_flight = Arc::clone(&self.in_flight).try_acquire_owned().ok()?;

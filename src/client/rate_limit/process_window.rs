@@ -7,11 +7,12 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
 
+use http::Uri;
 use tokio::{
     sync::{Notify, Semaphore},
     time::{self, Instant},
@@ -45,30 +46,37 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(250);
 /// The window of a user that nobody sent for in so long is forgotten.
 const UNUSED: Duration = Duration::from_secs(60);
 
-/// The windows of this process, by whose quota it is.
+/// The windows of this process, by service and user.
 #[derive(Default)]
-struct Windows(HashMap<(String, String, Option<PathBuf>), Arc<Window>>);
+struct Windows(HashMap<(String, String), Arc<Window>>);
 
-/// The window that all clients of a user at a service share in this process.
+/// The window that all clients of a user at a service share in this process. It is shared with other processes as soon as one
+/// of the clients wants that.
 pub fn shared_by_process(settings: &Settings) -> Arc<Window> {
     static WINDOWS: PerProcess<Mutex<Windows>> = PerProcess::new();
-    let user_id = settings.user_id.to_lowercase();
-    let folder = settings.limits.shared_rate_limit.then(|| {
-        machine::runtime_folder(settings.runtime_dir.as_deref(), settings.xdg_runtime_dir.as_deref())
-    });
-    let key = (settings.base_url.clone(), user_id, folder);
+    // User IDs are not case-sensitive.
+    let (service, user_id) = (service(&settings.base_url), settings.user_id.to_lowercase());
     let mut windows = WINDOWS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     windows.0.retain(|_, window| Arc::strong_count(window) > 1 || !window.lock().is_unused());
-    let (base_url, user_id, folder) = &key;
-    let make = || {
-        let place = folder.clone().map(|folder| Place {
-            folder,
-            base_url: base_url.clone(),
-            user_id: user_id.clone(),
+    let window = windows.0.entry((service.clone(), user_id.clone()));
+    let window = window.or_insert_with(|| Arc::new(Window::new(None, Clock::machine())));
+    if settings.limits.shared_rate_limit {
+        window.lock().place.get_or_insert_with(|| {
+            let folder =
+                machine::runtime_folder(settings.runtime_dir.as_deref(), settings.xdg_runtime_dir.as_deref());
+            Place { folder, service, user_id }
         });
-        Arc::new(Window::new(place, Clock::machine()))
-    };
-    Arc::clone(windows.0.entry(key.clone()).or_insert_with(make))
+    }
+    Arc::clone(window)
+}
+
+/// One name for a service, however its URL is written.
+fn service(base_url: &str) -> String {
+    let Ok(uri) = base_url.parse::<Uri>() else { return base_url.to_owned() };
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let host = uri.host().unwrap_or_default().trim_end_matches('.').to_lowercase();
+    let port = uri.port_u16().unwrap_or(if scheme == "http" { 80 } else { 443 });
+    format!("{scheme}://{host}:{port}")
 }
 
 /// A client's part in a window: its rate counts as long as it is there.
@@ -76,6 +84,7 @@ pub struct Registration {
     /// The window.
     pub window: Arc<Window>,
     rate: (f64, bool),
+    has_ended: AtomicBool,
 }
 
 impl Registration {
@@ -86,16 +95,26 @@ impl Registration {
             Rate::Auto | Rate::Unlimited => f64::INFINITY,
         };
         window.lock().rates.push((rate, is_part));
-        Self { window, rate: (rate, is_part) }
+        Self { window, rate: (rate, is_part), has_ended: AtomicBool::new(false) }
+    }
+}
+
+impl Registration {
+    /// The client sends nothing more: its rate does not hold the others down.
+    pub fn end(&self) {
+        if self.has_ended.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let mut state = self.window.lock();
+        if let Some(place) = state.rates.iter().position(|rate| *rate == self.rate) {
+            state.rates.swap_remove(place);
+        }
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        let mut state = self.window.lock();
-        if let Some(place) = state.rates.iter().position(|rate| *rate == self.rate) {
-            state.rates.swap_remove(place);
-        }
+        self.end();
     }
 }
 
@@ -105,7 +124,7 @@ pub struct Place {
     /// The folder.
     pub folder: PathBuf,
     /// The service.
-    pub base_url: String,
+    pub service: String,
     /// The user.
     pub user_id: String,
 }
@@ -131,6 +150,8 @@ pub struct State {
     /// `None` where other processes have no part in it.
     place: Option<Place>,
     file: Option<SharedFile>,
+    /// Requests were sent without the file since it was used last.
+    has_own_requests: bool,
     /// When a file is tried to be opened, or its lock to be held since.
     file_at: Duration,
     busy_since: Option<Duration>,
@@ -196,6 +217,7 @@ impl Window {
                 clock,
                 place,
                 file: None,
+                has_own_requests: false,
                 file_at: Duration::ZERO,
                 busy_since: None,
                 has_told: false,
@@ -272,7 +294,7 @@ impl State {
 
     fn is_unused(&mut self) -> bool {
         let (now, _) = self.clock.read();
-        now.saturating_sub(self.used_at) > UNUSED
+        now.saturating_sub(self.used_at) > UNUSED.max(self.window.memory())
     }
 
     /// A permit, or how long to wait before asking again.
@@ -340,7 +362,7 @@ impl State {
             if sent.at > own.at {
                 break;
             }
-            if sent.connection == own.connection && !sent.has_arrived {
+            if sent.connection == own.connection && sent.is_written && !sent.has_arrived {
                 sent.has_arrived = true;
                 changes.push(Change::Arrived(other, at));
             }
@@ -374,19 +396,26 @@ impl State {
     /// Lets `work` on the window, the shared one where it is shared. `None`: another process holds its lock.
     fn with_window<T>(&mut self, now: Duration, work: impl FnOnce(&mut SlidingWindow) -> T) -> Option<T> {
         self.open_file(now);
-        let Self { window, file, pending, .. } = self;
+        let Self { window, file, pending, member, has_own_requests, .. } = self;
         let changes = std::mem::take(pending);
+        let own = has_own_requests.then(|| window.clone());
         let all = |window: &mut SlidingWindow| {
+            if let Some(own) = &own {
+                window.adopt(own, *member);
+            }
             changes.iter().for_each(|change| change.apply(window));
             work(window)
         };
-        let Some(shared) = file else { return Some(all(window)) };
+        let Some(shared) = file else {
+            *has_own_requests = true;
+            return Some(all(window));
+        };
         // Where the file fails, there is no telling whether the work was done: it is done again on what was read last.
         let mut copy = window.clone();
         match shared.update(&mut copy, now, all) {
             Ok(done) => {
                 *window = copy;
-                self.busy_since = None;
+                (self.busy_since, self.has_own_requests) = (None, false);
                 Some(done)
             }
             Err(error) => {
@@ -405,7 +434,7 @@ impl State {
         {
             return;
         }
-        match SharedFile::open(&place.folder, &place.base_url, &place.user_id) {
+        match SharedFile::open(&place.folder, &place.service, &place.user_id) {
             Ok(file) => self.file = Some(file),
             Err(error) => {
                 let folder = place.folder.display().to_string();

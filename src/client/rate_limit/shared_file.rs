@@ -50,10 +50,10 @@ impl SharedFile {
     ///
     /// # Errors
     /// The folder belongs to somebody else, is open to others, or is on a network file system; or the file cannot be made.
-    pub fn open(folder: &Path, base_url: &str, user_id: &str) -> io::Result<Self> {
+    pub fn open(folder: &Path, service: &str, user_id: &str) -> io::Result<Self> {
         machine::make_private_folder(folder)?;
-        // User IDs are not case-sensitive. Times of another clock are in another file.
-        let named = format!("{base_url}\n{}\n{}", user_id.to_lowercase(), machine::clock_origin());
+        // Times of another clock are in another file.
+        let named = format!("{service}\n{user_id}\n{}", machine::clock_origin());
         let digest = ring::digest::digest(&ring::digest::SHA256, named.as_bytes());
         let name = digest.as_ref()[..16].iter().fold(String::from("rate-limit-"), |mut name, byte| {
             let _ = write!(name, "{byte:02x}");

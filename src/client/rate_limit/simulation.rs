@@ -181,7 +181,7 @@ async fn simulate(scenario: &Scenario, folder: &Path) -> Found {
         let (scenario, service, found) = (scenario.clone(), Rc::clone(&service), Rc::clone(&found));
         let place = scenario.are_shared.then(|| Place {
             folder: folder.to_owned(),
-            base_url: "http://simulated".into(),
+            service: "http://simulated".into(),
             user_id: "me".into(),
         });
         let ways: Rc<[Way; 2]> = Rc::default();

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_millis(20);
 /// A member that did not ask for so long has no say in the limit.
 const FORGOTTEN: Duration = Duration::from_secs(10);
 
-/// A member that did not ask for so long needs no part of a rate.
+/// A member that did not ask for so long needs no part of a rate, and may have ended.
 const PRESENT: Duration = Duration::from_secs(1);
 
 /// A request whose response is not known to come in time is looked at again after this time.
@@ -64,7 +64,7 @@ pub struct Answered {
     pub is_throttled: bool,
 }
 
-/// A process, or a client with a window of its own.
+/// A process, or a part of one, that takes part in a window.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Member {
     /// Its number, drawn at random.
@@ -120,6 +120,7 @@ impl SlidingWindow {
     /// # Errors
     /// The time at which to ask again.
     pub fn try_acquire(&mut self, id: PermitId, by: &Knowledge<'_>, now: Duration) -> Result<(), Duration> {
+        self.remove_ended(by, now);
         self.enter(by.member, now);
         self.forget(now);
         self.adaptive.advance(self.rate, now);
@@ -143,6 +144,11 @@ impl SlidingWindow {
         Ok(())
     }
 
+    /// The longest time for which a request can matter.
+    pub fn memory(&self) -> Duration {
+        self.adaptive.memory(self.rate)
+    }
+
     /// How many requests may be sent in a window now.
     pub fn limit(&self) -> Limit {
         self.adaptive.limit(self.rate)
@@ -150,7 +156,9 @@ impl SlidingWindow {
 
     /// A request was not sent after all.
     pub fn cancel(&mut self, id: PermitId) {
-        self.in_flight.remove(&id);
+        if self.in_flight.remove(&id).is_some() && self.in_flight.keys().all(|other| *other < id) {
+            self.adaptive.cancelled();
+        }
     }
 
     /// A request was sent at this time rather than earlier.
@@ -210,6 +218,34 @@ impl SlidingWindow {
             || self.answered_until > second
     }
 
+    /// Removes members whose process has ended, for their rate would hold all others down. Their requests may still arrive.
+    fn remove_ended(&mut self, by: &Knowledge<'_>, now: Duration) {
+        let has_ended =
+            |it: &&Member| it.id != by.member.id && it.seen + PRESENT <= now && !(by.is_alive)(it.process);
+        let ended: Vec<_> = self.members.iter().filter(has_ended).map(|it| it.id).collect();
+        if ended.is_empty() {
+            return;
+        }
+        self.members.retain(|member| !ended.contains(&member.id));
+        let left = self.in_flight.keys().copied().filter(|&id| ended.contains(&member_of(id)));
+        for id in left.collect::<Vec<_>>() {
+            self.arrived(id, now);
+        }
+    }
+
+    /// Takes over what a member had sent while it could not use the shared window.
+    pub fn adopt(&mut self, own: &Self, member: u32) {
+        for (&id, &sent) in own.in_flight.iter().filter(|(id, _)| member_of(**id) == member) {
+            self.in_flight.entry(id).or_insert(sent);
+        }
+        for answered in own.answered.iter().filter(|it| member_of(it.id) == member) {
+            if !self.answered.iter().any(|it| it.id == answered.id) {
+                self.in_flight.remove(&answered.id);
+                self.insert(*answered);
+            }
+        }
+    }
+
     /// Takes note of a member, and of the rate that holds for all.
     fn enter(&mut self, member: Member, now: Duration) {
         let has_requests = |id| self.in_flight.keys().any(|&permit| member_of(permit) == id);
@@ -224,7 +260,10 @@ impl SlidingWindow {
         // Parts are put together: what one member does not use, the others may. Whoever ended gave its part back.
         let present = self.members.iter().filter(|member| member.seen + PRESENT > now);
         let parts: f64 = present.map(|member| member.parts).sum();
-        self.rate = if parts > 0.0 { strictest.min(parts) } else { strictest };
+        let rate = if parts > 0.0 { strictest.min(parts) } else { strictest };
+        if std::mem::replace(&mut self.rate, rate) < rate {
+            self.adaptive.raised(rate, now);
+        }
     }
 
     fn member(&mut self, id: u32) -> &mut Member {
@@ -236,7 +275,7 @@ impl SlidingWindow {
     /// Drops what cannot matter again.
     fn forget(&mut self, now: Duration) {
         // Also a throttled response that comes late is judged by what was accepted before its request.
-        let kept = self.adaptive.memory(self.rate);
+        let kept = self.memory();
         while self.answered.front().is_some_and(|it| it.at + kept <= now) {
             self.answered.pop_front();
         }
@@ -244,7 +283,7 @@ impl SlidingWindow {
 
     /// When to ask again; `None` where a request may be sent now.
     fn again_at(&mut self, limit: &Limit, by: &Knowledge<'_>, now: Duration) -> Option<Duration> {
-        self.presume_arrived(limit, by, now);
+        self.presume_arrived(limit, now);
         let counts_until = |sent: Duration| match sent + limit.window {
             until if until > now => until,
             // It counts until it has a response.
@@ -262,23 +301,12 @@ impl SlidingWindow {
         in_flight.into_iter().chain(answered).min()
     }
 
-    /// Takes requests for arrived that will have no response here: their process has ended, or their connection is stuck
-    /// while others are not.
-    fn presume_arrived(&mut self, limit: &Limit, by: &Knowledge<'_>, now: Duration) {
-        let is_due = |sent: Duration| sent + limit.window <= now;
-        let has_owner = |id| {
-            let owner = self.members.iter().find(|member| member.id == member_of(id));
-            owner.is_some_and(|owner| owner.id == by.member.id || (by.is_alive)(owner.process))
-        };
-        let presumed = self.in_flight.iter().filter(|(_, sent)| is_due(**sent)).filter_map(|(&id, &sent)| {
-            let others_arrived = self.answered_until > sent;
-            match has_owner(id) {
-                true => (self.answered_until > sent + PRESUMED).then_some((id, sent)),
-                false => Some((id, if others_arrived { sent } else { now })),
-            }
-        });
-        for (id, at) in presumed.collect::<Vec<_>>() {
-            self.arrived(id, at);
+    /// Takes requests for arrived whose connection is stuck while others are not.
+    fn presume_arrived(&mut self, limit: &Limit, now: Duration) {
+        let is_due = |sent: Duration| sent + limit.window <= now && self.answered_until > sent + PRESUMED;
+        let due = self.in_flight.iter().filter(|(_, sent)| is_due(**sent)).map(|(&id, &sent)| (id, sent));
+        for (id, sent) in due.collect::<Vec<_>>() {
+            self.arrived(id, sent);
         }
     }
 
