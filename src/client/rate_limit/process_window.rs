@@ -97,9 +97,7 @@ impl Registration {
         window.lock().rates.push((rate, is_part));
         Self { window, rate: (rate, is_part), has_ended: AtomicBool::new(false) }
     }
-}
 
-impl Registration {
     /// The client sends nothing more: its rate does not hold the others down.
     pub fn end(&self) {
         if self.has_ended.swap(true, Ordering::AcqRel) {
@@ -144,6 +142,7 @@ impl fmt::Debug for Window {
     }
 }
 
+/// What is known of a window, and of the requests of this process in it.
 pub struct State {
     window: SlidingWindow,
     clock: Clock,
@@ -270,7 +269,13 @@ impl Window {
 }
 
 impl State {
+    /// The time, at which the window is used.
     fn now(&mut self) -> Duration {
+        self.used_at = self.read_clock();
+        self.used_at
+    }
+
+    fn read_clock(&mut self) -> Duration {
         let (now, jumped) = self.clock.read();
         if jumped {
             log::debug!(target: LOGGER, "the clock jumped, or the machine slept: the rate limit starts anew");
@@ -282,7 +287,6 @@ impl State {
             // Of the other processes each finds out for itself.
             let _ = self.with_window(now, |window| window.clear(now));
         }
-        self.used_at = now;
         now
     }
 
@@ -293,8 +297,7 @@ impl State {
     }
 
     fn is_unused(&mut self) -> bool {
-        let (now, _) = self.clock.read();
-        now.saturating_sub(self.used_at) > UNUSED.max(self.window.memory())
+        self.read_clock().saturating_sub(self.used_at) > UNUSED.max(self.window.memory())
     }
 
     /// A permit, or how long to wait before asking again.
