@@ -401,7 +401,7 @@ impl State {
         self.open_file(now);
         let Self { window, file, pending, member, has_own_requests, .. } = self;
         let changes = std::mem::take(pending);
-        let own = has_own_requests.then(|| window.clone());
+        let own = (file.is_some() && *has_own_requests).then(|| window.clone());
         let all = |window: &mut SlidingWindow| {
             if let Some(own) = &own {
                 window.adopt(own, *member);
