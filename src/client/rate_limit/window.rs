@@ -9,7 +9,7 @@ use std::{
 use super::adaptive::{Adaptive, Limit, Refused};
 
 /// A window is this much longer than the rate asks for: timers and clocks are no finer.
-pub const MARGIN: Duration = Duration::from_millis(5);
+pub const MARGIN: Duration = Duration::from_millis(3);
 
 /// A request that got no response counts as arrived when later ones, sent so much after it, have been answered: then not the
 /// network is stuck, but its own connection or process.
@@ -218,7 +218,7 @@ impl SlidingWindow {
             || self.answered_until > second
     }
 
-    /// Removes members whose process has ended, for their rate would hold all others down. Their requests may still arrive.
+    /// Removes members whose process has ended, for their rate would hold all others down.
     fn remove_ended(&mut self, by: &Knowledge<'_>, now: Duration) {
         let has_ended =
             |it: &&Member| it.id != by.member.id && it.seen + PRESENT <= now && !(by.is_alive)(it.process);
@@ -227,9 +227,10 @@ impl SlidingWindow {
             return;
         }
         self.members.retain(|member| !ended.contains(&member.id));
-        let left = self.in_flight.keys().copied().filter(|&id| ended.contains(&member_of(id)));
-        for id in left.collect::<Vec<_>>() {
-            self.arrived(id, now);
+        let left = self.in_flight.iter().filter(|(id, _)| ended.contains(&member_of(**id)));
+        for (id, sent) in left.map(|(&id, &sent)| (id, sent)).collect::<Vec<_>>() {
+            // Where later requests were answered, the network is not stuck: it has arrived.
+            self.arrived(id, if self.answered_until > sent { sent } else { now });
         }
     }
 
