@@ -289,8 +289,8 @@ impl Adaptive {
             };
             self.slots = (self.slots * decrease).max(LEAST);
         }
-        if is_first && self.forgiven == 0 {
-            // With others, more than half is never fair.
+        if is_first && self.forgiven == 0 && !was_probe {
+            // Somebody else wants more, and more than half is never fair.
             self.slots = self.slots.min((self.quota / 2.0).ceil());
         }
         let soon = base_window(rate).mul_f64(between(1.0, 2.0))
