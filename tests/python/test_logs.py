@@ -47,7 +47,7 @@ def test_somebody_else_who_uses_the_quota_is_a_warning(caplog: pytest.LogCapture
         with emulator.client(requests_per_second=5, batch_size=1) as client:
             client.delete_annotations(["p"] * 12, [f"a{n}" for n in range(12)])
     assert lines(caplog, logging.WARNING) == [
-        "the service throttles: somebody else uses the same quota. The rate limit is lowered from 5 to 2 requests at a "
+        "the service throttles: somebody else uses the same quota. The rate limit is lowered from 5 to 3 requests at a "
         "time, and is raised as far as the service lets it"
     ]
 

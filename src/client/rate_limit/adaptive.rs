@@ -7,8 +7,8 @@
 //! | state | on a refusal | without one |
 //! |---|---|---|
 //! | alone: the quota is believed | wait until a slot of one's own is free again. A second refusal within [`REPEATED`] proves others: everyone starts again at [`RESTART`] slots, so that all climb from the same point | the whole quota |
-//! | slow start | the probe is undone; it is tried again soon, twice more | probe: a slot more each [`PROBE`] windows |
-//! | shared | a probe is undone. Whoever did not probe gives up a slot if the next response is no refusal, and no slot otherwise: then the service halts, and everything waits for a window | probe after [`PATIENCE`]; above half of the quota ever faster, for then the others have gone |
+//! | slow start | the probe is undone; it is tried again soon, twice more | probe: each [`PROBE`] windows a slot more, and as many as probes have held in a row |
+//! | shared | a probe is undone. Whoever did not probe gives up a slot if the next response is no refusal, and no slot otherwise: then the service halts, and everything waits for a window | probe after [`PATIENCE`], then as in slow start |
 //! | a slot held by nobody | the window becomes longer than a second | it becomes shorter |
 
 use std::time::Duration;
@@ -32,7 +32,7 @@ const SHARED_SPREAD: f64 = 0.45;
 const REPEATED: Duration = Duration::from_secs(6);
 
 /// The slots with which everyone begins, once others are proven.
-const RESTART: f64 = 2.0;
+const RESTART: f64 = 3.0;
 
 /// Failed probes that slow start forgives, of those who have no more than [`RESTART`] slots.
 const FORGIVEN: u32 = 3;
@@ -45,9 +45,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The first probe for a higher quota, where that is to be found out.
 const FIRST_PROBE: Duration = Duration::from_secs(2);
-
-/// Above half of the quota, each probe that follows one that held takes so many times the slots.
-const ACCELERATION: f64 = 1.5;
 
 /// So many refusals in a row halve the slots.
 const MANY_REFUSALS: u32 = 8;
@@ -189,10 +186,7 @@ impl Adaptive {
         self.before_probe = Some(self.slots);
         self.slots = match self.slots {
             slots if slots < 1.0 => (slots * 2.0).min(1.0),
-            slots if slots >= self.quota / 2.0 => {
-                slots + ACCELERATION.powi(self.held_probes.min(30) as i32).floor()
-            }
-            slots => slots + 1.0,
+            slots => slots + f64::from(self.held_probes.max(1)),
         };
         if rate.is_finite() {
             self.slots = self.slots.min(self.quota);
