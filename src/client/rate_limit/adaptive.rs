@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::{Buf as _, BufMut as _};
 
 use super::{
-    codec::{put_time, time},
+    codec::{optional_time, put_optional_time, put_time, time},
     window::MARGIN,
 };
 use crate::wire::DEFAULT_REQUESTS_PER_SECOND;
@@ -48,6 +48,14 @@ const FIRST_PROBE: Duration = Duration::from_secs(2);
 
 /// So many refusals in a row halve the slots.
 const MANY_REFUSALS: u32 = 8;
+
+/// Below one slot, a refusal and an acceptance multiply the slots by these. The first refusal after an acceptance takes more.
+const DECREASE: f64 = 0.85;
+const FIRST_DECREASE: f64 = 0.5;
+const INCREASE: f64 = 1.3;
+
+/// Where nothing was accepted, the next try is after so many windows, give or take a half.
+const RETRY: f64 = 0.65;
 
 /// At least one request in two windows: with fewer tries, a newcomer might never meet a gap of a client that fills the quota.
 const LEAST: f64 = 0.5;
@@ -209,7 +217,7 @@ impl Adaptive {
     pub fn accepted(&mut self, rate: f64, now: Duration) {
         self.refusals = 0;
         if self.slots < 1.0 {
-            self.slots = if self.forgiven > 0 { 1.0 } else { (self.slots * 1.3).min(1.0) };
+            self.slots = if self.forgiven > 0 { 1.0 } else { (self.slots * INCREASE).min(1.0) };
         }
         if std::mem::take(&mut self.is_hit) {
             self.slots = (self.slots - 1.0).max(1.0);
@@ -254,7 +262,7 @@ impl Adaptive {
         let window = base_window(rate);
         let slot_time = self.slot_time(rate);
         let next_at = match refused.oldest {
-            None => now + self.limit(rate).window.mul_f64(0.65 * between(0.5, 1.5)),
+            None => now + self.limit(rate).window.mul_f64(RETRY * between(0.5, 1.5)),
             Some(_) if !is_first => now + window.mul_f64(between(0.5, 1.5)),
             Some(_) if is_undone => now,
             Some(_) if self.is_shared => now + slot_time.mul_f64(fastrand::f64()),
@@ -277,8 +285,8 @@ impl Adaptive {
             }
         } else if !was_probe {
             let decrease = match (is_first, self.forgiven) {
-                (false, _) => 0.85,
-                (true, 0) => 0.5,
+                (false, _) => DECREASE,
+                (true, 0) => FIRST_DECREASE,
                 (true, _) => 1.0,
             };
             self.slots = (self.slots * decrease).max(LEAST);
@@ -342,15 +350,10 @@ impl Adaptive {
         bytes.put_u32_le(self.forgiven);
         bytes.put_u32_le(self.refusals);
         bytes.put_u8(u8::from(self.is_shared) | u8::from(self.is_hit) << 1);
-        let times = [
-            Some(self.decide_at),
-            self.refused_alone_at,
-            self.reacted_at,
-            Some(self.spread_until),
-            Some(self.held_until),
-        ];
-        for at in times {
-            put_time(bytes, at.unwrap_or_default());
+        put_optional_time(bytes, self.refused_alone_at);
+        put_optional_time(bytes, self.reacted_at);
+        for at in [self.decide_at, self.spread_until, self.held_until] {
+            put_time(bytes, at);
         }
     }
 
@@ -362,9 +365,8 @@ impl Adaptive {
         let (held_probes, forgiven, refusals) = (number()?, number()?.min(FORGIVEN), number()?);
         let flags = bytes.try_get_u8().ok()?;
         let (is_shared, is_hit) = (flags & 1 != 0, flags & 2 != 0);
-        let (decide_at, refused_alone_at) = (time(bytes)?, Some(time(bytes)?).filter(|at| !at.is_zero()));
-        let reacted_at = Some(time(bytes)?).filter(|at| !at.is_zero());
-        let (spread_until, held_until) = (time(bytes)?, time(bytes)?);
+        let (refused_alone_at, reacted_at) = (optional_time(bytes)?, optional_time(bytes)?);
+        let (decide_at, spread_until, held_until) = (time(bytes)?, time(bytes)?, time(bytes)?);
         Some(Self {
             quota,
             slots,

@@ -30,8 +30,7 @@ pub fn encode(window: &SlidingWindow) -> Vec<u8> {
         bytes.put_f64_le(member.rate);
         bytes.put_f64_le(member.parts);
         put_time(&mut bytes, member.seen);
-        // No member asks at the beginning of time.
-        put_time(&mut bytes, member.asks_again_at.unwrap_or_default());
+        put_optional_time(&mut bytes, member.asks_again_at);
     }
     bytes.put_u32_le(in_flight.len() as u32);
     for (id, sent) in in_flight {
@@ -69,8 +68,7 @@ pub fn decode(mut bytes: &[u8]) -> Option<SlidingWindow> {
     for _ in 0..bytes.try_get_u32_le().ok()? {
         let (id, process) = (bytes.try_get_u32_le().ok()?, bytes.try_get_u32_le().ok()?);
         let (rate, parts) = (bytes.try_get_f64_le().ok()?, bytes.try_get_f64_le().ok()?);
-        let seen = time(bytes)?;
-        let asks_again_at = Some(time(bytes)?).filter(|at| !at.is_zero());
+        let (seen, asks_again_at) = (time(bytes)?, optional_time(bytes)?);
         members.push(Member { id, process, rate, parts, seen, asks_again_at });
     }
     let mut in_flight = BTreeMap::new();
@@ -93,4 +91,14 @@ pub fn put_time(bytes: &mut Vec<u8>, time: Duration) {
 /// Reads a time.
 pub fn time(bytes: &mut &[u8]) -> Option<Duration> {
     bytes.try_get_u64_le().ok().map(Duration::from_nanos)
+}
+
+/// Writes a time that there may not be. Nothing happens at the origin.
+pub fn put_optional_time(bytes: &mut Vec<u8>, time: Option<Duration>) {
+    put_time(bytes, time.unwrap_or_default());
+}
+
+/// Reads a time that there may not be.
+pub fn optional_time(bytes: &mut &[u8]) -> Option<Option<Duration>> {
+    time(bytes).map(|time| Some(time).filter(|time| !time.is_zero()))
 }

@@ -15,6 +15,7 @@ mod codec;
 mod process_window;
 mod round_trip;
 mod shared_file;
+mod store;
 mod window;
 
 #[cfg(test)]
@@ -99,8 +100,7 @@ impl Permit {
     /// The request is handed to this connection. Gives what marks when it is written.
     pub fn send(&self, connection: u64) -> Option<SendMark> {
         let (id, window) = self.window.as_ref()?;
-        window.update(|state| state.sent(*id, connection));
-        Some(SendMark(*id, Arc::clone(window)))
+        Some(SendMark { id: *id, window: Arc::clone(window), connection })
     }
 
     /// The response is here. A throttled one slows down everyone.
@@ -120,11 +120,15 @@ impl Drop for Permit {
 }
 
 /// Marks the time at which a request is written to its connection.
-pub struct SendMark(PermitId, Arc<Window>);
+pub struct SendMark {
+    id: PermitId,
+    window: Arc<Window>,
+    connection: u64,
+}
 
 impl SendMark {
     /// The request is written now.
     pub fn mark(self) {
-        self.1.update(|state| state.written(self.0));
+        self.window.update(|state| state.written(self.id, self.connection));
     }
 }

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -21,8 +20,8 @@ use tokio::{
 use super::{
     clock::Clock,
     round_trip::RoundTrip,
-    shared_file::{SharedFile, Unavailable},
-    window::{Knowledge, Member, PermitId, SlidingWindow},
+    store::{Change, Place, Store},
+    window::{Knowledge, Member, PermitId},
 };
 use crate::{
     LOGGER,
@@ -30,15 +29,6 @@ use crate::{
     machine,
     process::PerProcess,
 };
-
-/// Higher rates are not shared with other processes: the file would have too many requests to be read for each.
-const MAX_SHARED_RATE: f64 = 1000.0;
-
-/// A file that could not be used is tried again after this time.
-const RETRY_FILE: Duration = Duration::from_secs(10);
-
-/// Another process holds a file's lock for microseconds. One that was stopped meanwhile is not waited for any longer.
-const LONGEST_LOCK: Duration = Duration::from_secs(1);
 
 /// The longest sleep of a request that waits: what changes meanwhile, in another process say, is seen then.
 const LONGEST_SLEEP: Duration = Duration::from_millis(250);
@@ -61,7 +51,7 @@ pub fn shared_by_process(settings: &Settings) -> Arc<Window> {
     let window = windows.0.entry((service.clone(), user_id.clone()));
     let window = window.or_insert_with(|| Arc::new(Window::new(None, Clock::machine())));
     if settings.limits.shared_rate_limit {
-        window.lock().place.get_or_insert_with(|| {
+        window.lock().store.share_in(|| {
             let folder =
                 machine::runtime_folder(settings.runtime_dir.as_deref(), settings.xdg_runtime_dir.as_deref());
             Place { folder, service, user_id }
@@ -116,17 +106,6 @@ impl Drop for Registration {
     }
 }
 
-/// Whose file it is, and where.
-#[derive(Debug, Clone)]
-pub struct Place {
-    /// The folder.
-    pub folder: PathBuf,
-    /// The service.
-    pub service: String,
-    /// The user.
-    pub user_id: String,
-}
-
 /// A window, as its clients in this process see it.
 pub struct Window {
     /// The request that waits for the window; the others queue behind it.
@@ -144,20 +123,9 @@ impl fmt::Debug for Window {
 
 /// What is known of a window, and of the requests of this process in it.
 pub struct State {
-    window: SlidingWindow,
+    store: Store,
     clock: Clock,
-    /// `None` where other processes have no part in it.
-    place: Option<Place>,
-    file: Option<SharedFile>,
-    /// Requests were sent without the file since it was used last.
-    has_own_requests: bool,
-    /// When a file is tried to be opened, or its lock to be held since.
-    file_at: Duration,
-    busy_since: Option<Duration>,
-    has_told: bool,
-    /// What was not written to the file yet, because its lock was held.
-    pending: Vec<Change>,
-    pub(super) member: u32,
+    member: u32,
     count: u32,
     /// Requests a second of each client, and whether that is its part of a rate.
     pub(super) rates: Vec<(f64, bool)>,
@@ -172,33 +140,10 @@ pub struct State {
 #[derive(Debug, Clone, Copy)]
 struct Sent {
     at: Duration,
-    connection: u64,
-    /// Without it the request never left.
-    is_written: bool,
+    /// Which connection it was written to. Without it the request never left.
+    connection: Option<u64>,
     /// A later one on the same connection was answered, so this arrived before.
     has_arrived: bool,
-}
-
-/// What becomes of a request in the window.
-#[derive(Debug, Clone, Copy)]
-enum Change {
-    Cancelled(PermitId),
-    Written(PermitId, Duration),
-    Arrived(PermitId, Duration),
-    Accepted { sent: Duration, now: Duration },
-    Throttled { id: PermitId, sent: Duration, now: Duration },
-}
-
-impl Change {
-    fn apply(self, window: &mut SlidingWindow) {
-        match self {
-            Self::Cancelled(id) => window.cancel(id),
-            Self::Written(id, at) => window.sent(id, at),
-            Self::Arrived(id, at) => window.arrived(id, at),
-            Self::Accepted { sent, now } => window.accepted(sent, now),
-            Self::Throttled { id, sent, now } => window.throttled(id, sent, now),
-        }
-    }
 }
 
 impl Window {
@@ -207,21 +152,14 @@ impl Window {
         static MEMBERS: AtomicU32 = AtomicU32::new(0);
         // Drawn anew in a forked child, whose random numbers would be its parent's.
         let seed = u64::from(std::process::id()) << 32 | u64::from(MEMBERS.fetch_add(1, Ordering::Relaxed));
-        let mut chance = fastrand::Rng::with_seed(seed ^ fastrand::u64(..));
+        let member = fastrand::Rng::with_seed(seed ^ fastrand::u64(..)).u32(1..);
         Self {
             gate: Semaphore::new(1),
             released: Notify::new(),
             state: Mutex::new(State {
-                window: SlidingWindow::default(),
+                store: Store::new(place, member),
                 clock,
-                place,
-                file: None,
-                has_own_requests: false,
-                file_at: Duration::ZERO,
-                busy_since: None,
-                has_told: false,
-                pending: Vec::new(),
-                member: chance.u32(1..),
+                member,
                 count: 0,
                 rates: Vec::new(),
                 sent: BTreeMap::new(),
@@ -279,13 +217,12 @@ impl State {
         let (now, jumped) = self.clock.read();
         if jumped {
             log::debug!(target: LOGGER, "the clock jumped, or the machine slept: the rate limit starts anew");
-            self.window.clear(now);
-            self.pending.clear();
             for sent in self.sent.values_mut() {
                 sent.has_arrived = true;
             }
             // Of the other processes each finds out for itself.
-            let _ = self.with_window(now, |window| window.clear(now));
+            let rate = self.rates().0;
+            self.store.clear(rate, now);
         }
         now
     }
@@ -297,7 +234,7 @@ impl State {
     }
 
     fn is_unused(&mut self) -> bool {
-        self.read_clock().saturating_sub(self.used_at) > UNUSED.max(self.window.memory())
+        self.read_clock().saturating_sub(self.used_at) > UNUSED.max(self.store.window().memory())
     }
 
     /// A permit, or how long to wait before asking again.
@@ -315,7 +252,7 @@ impl State {
             asks_again_at: None,
         };
         let timeout = self.round_trip.timeout();
-        let acquired = self.with_window(now, |window| {
+        let acquired = self.store.update(rate, now, |window| {
             let by = Knowledge { member, timeout, is_alive: &machine::is_alive };
             window.try_acquire(id, &by, now)
         });
@@ -324,26 +261,19 @@ impl State {
             None => Err(Duration::from_millis(1)),
             Some(Err(at)) => Err(at.saturating_sub(now)),
             Some(Ok(())) => {
-                self.sent.insert(id, Sent { at: now, connection: 0, is_written: false, has_arrived: false });
+                self.sent.insert(id, Sent { at: now, connection: None, has_arrived: false });
                 self.tell_limit();
                 Ok(id)
             }
         }
     }
 
-    /// A request is handed to a connection.
-    pub fn sent(&mut self, id: PermitId, connection: u64) {
-        if let Some(sent) = self.sent.get_mut(&id) {
-            sent.connection = connection;
-        }
-    }
-
     /// A request is written to its connection, perhaps later than it was handed to it: it had to be made first.
-    pub fn written(&mut self, id: PermitId) {
+    pub fn written(&mut self, id: PermitId, connection: u64) {
         let now = self.now();
         let Some(sent) = self.sent.get_mut(&id) else { return };
         let is_late = now.saturating_sub(sent.at) > Duration::from_millis(1);
-        (sent.at, sent.is_written) = (now, true);
+        (sent.at, sent.connection) = (now, Some(connection));
         if is_late {
             self.change(now, [Change::Written(id, now)]);
         }
@@ -365,7 +295,7 @@ impl State {
             if sent.at > own.at {
                 break;
             }
-            if sent.connection == own.connection && sent.is_written && !sent.has_arrived {
+            if sent.connection == own.connection && !sent.has_arrived {
                 sent.has_arrived = true;
                 changes.push(Change::Arrived(other, at));
             }
@@ -376,7 +306,7 @@ impl State {
         });
         self.change(now, changes);
         if is_throttled {
-            let seconds = self.window.adaptive.next_at().saturating_sub(now).as_secs_f64();
+            let seconds = self.store.window().adaptive.next_at().saturating_sub(now).as_secs_f64();
             log::debug!(target: LOGGER, "the service throttles: nothing is sent for {seconds:.2} s");
         }
     }
@@ -386,94 +316,22 @@ impl State {
         let now = self.now();
         let Some(own) = self.sent.remove(&id) else { return };
         if !own.has_arrived {
-            self.change(now, [if own.is_written { Change::Arrived(id, now) } else { Change::Cancelled(id) }]);
-        }
-    }
-
-    fn change(&mut self, now: Duration, changes: impl IntoIterator<Item = Change>) {
-        self.pending.extend(changes);
-        // Where it cannot be written now, the next request writes it.
-        let _ = self.with_window(now, |_| ());
-    }
-
-    /// Lets `work` on the window, the shared one where it is shared. `None`: another process holds its lock.
-    fn with_window<T>(&mut self, now: Duration, work: impl FnOnce(&mut SlidingWindow) -> T) -> Option<T> {
-        self.open_file(now);
-        let Self { window, file, pending, member, has_own_requests, .. } = self;
-        let changes = std::mem::take(pending);
-        let own = (file.is_some() && *has_own_requests).then(|| window.clone());
-        let all = |window: &mut SlidingWindow| {
-            if let Some(own) = &own {
-                window.adopt(own, *member);
-            }
-            changes.iter().for_each(|change| change.apply(window));
-            work(window)
-        };
-        let Some(shared) = file else {
-            *has_own_requests = true;
-            return Some(all(window));
-        };
-        // Where the file fails, there is no telling whether the work was done: it is done again on what was read last.
-        let mut copy = window.clone();
-        match shared.update(&mut copy, now, all) {
-            Ok(done) => {
-                *window = copy;
-                (self.busy_since, self.has_own_requests) = (None, false);
-                Some(done)
-            }
-            Err(error) => {
-                self.pending = changes;
-                self.file_failed(&error, now);
-                None
-            }
-        }
-    }
-
-    fn open_file(&mut self, now: Duration) {
-        let Some(place) = &self.place else { return };
-        if self.file.is_some()
-            || now < self.file_at
-            || (MAX_SHARED_RATE..f64::INFINITY).contains(&self.rates().0)
-        {
-            return;
-        }
-        match SharedFile::open(&place.folder, &place.service, &place.user_id) {
-            Ok(file) => self.file = Some(file),
-            Err(error) => {
-                let folder = place.folder.display().to_string();
-                self.tell_unshared(&folder, &error);
-                self.file_at = now + RETRY_FILE;
-            }
-        }
-    }
-
-    fn file_failed(&mut self, error: &Unavailable, now: Duration) {
-        let is_over = match error {
-            Unavailable::Busy => now.saturating_sub(*self.busy_since.get_or_insert(now)) > LONGEST_LOCK,
-            Unavailable::Io(_) => true,
-        };
-        if !is_over {
-            return;
-        }
-        self.busy_since = None;
-        if let Some(file) = self.file.take() {
-            self.tell_unshared(&file.path().display().to_string(), error);
-        }
-        self.file_at = now + RETRY_FILE;
-    }
-
-    fn tell_unshared(&mut self, place: &str, error: &dyn fmt::Display) {
-        if !std::mem::replace(&mut self.has_told, true) {
-            log::debug!(
-                target: LOGGER,
-                "the rate limit is not shared with other processes, because {place} cannot be used: {error}"
+            self.change(
+                now,
+                [if own.connection.is_some() { Change::Arrived(id, now) } else { Change::Cancelled(id) }],
             );
         }
     }
 
+    /// Applies changes. Those that cannot be written to the file now are written with the next request.
+    fn change(&mut self, now: Duration, changes: impl IntoIterator<Item = Change>) {
+        let rate = self.rates().0;
+        self.store.change(changes, rate, now);
+    }
+
     fn tell_limit(&mut self) {
-        let limit = self.window.limit().requests;
-        let is_shared = self.window.adaptive.is_shared();
+        let limit = self.store.window().limit().requests;
+        let is_shared = self.store.window().adaptive.is_shared();
         match self.told_limit.replace((limit, is_shared)) {
             Some((before, false)) if is_shared => log::warn!(
                 target: LOGGER,

@@ -1,4 +1,5 @@
-//! Clients, a network and a service in simulated time: what the rate limit reaches where it cannot be measured.
+//! Clients, a network and a service in simulated time: what the rate limit reaches where it cannot be measured. The service
+//! counts by itself: a mistake in the emulator's count must not hide one of the client's.
 //!
 //! `cargo test --release --lib rate_limit::simulation::table -- --ignored --nocapture` prints the table of
 //! `benches/README.md`.
@@ -16,11 +17,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::{
-    clock::Clock,
-    process_window::{Place, Window},
-    *,
-};
+use super::{clock::Clock, process_window::Window, store::Place, *};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

@@ -11,8 +11,10 @@ use tokio::time::{self, Instant};
 use super::{
     clock::Clock,
     codec,
-    process_window::{Place, Window},
+    process_window::Window,
     shared_file::SharedFile,
+    store::Place,
+    window::{Member, SlidingWindow},
     *,
 };
 
@@ -49,6 +51,19 @@ async fn moments(limiter: &RateLimiter, count: usize) -> Vec<f64> {
 
 fn file_in(folder: &Path) -> PathBuf {
     fs::read_dir(folder).unwrap().next().unwrap().unwrap().path()
+}
+
+/// Changes the window that is in the file of a folder.
+fn change_file(folder: &Path, change: impl FnOnce(&mut SlidingWindow)) {
+    let path = file_in(folder);
+    let mut window = codec::decode(&fs::read(&path).unwrap()).unwrap();
+    change(&mut window);
+    fs::write(&path, codec::encode(&window)).unwrap();
+}
+
+/// As if the process of a member had been killed: no process has this number.
+fn kill(member: &mut Member) {
+    member.process = i32::MAX as u32;
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,14 +222,9 @@ async fn a_process_that_ended_leaves_its_slots_to_the_others() {
     let folder = tempfile::tempdir().unwrap();
     let start = Instant::now();
     let (one, other) = (sharing(folder.path(), 2.0, start), sharing(folder.path(), 2.0, start));
-    // No process has this number.
-    let member = other.window.as_ref().unwrap().window.lock().member;
     let killed = other.acquire().await;
     killed.send(7).unwrap().mark();
-    let path = file_in(folder.path());
-    let mut window = codec::decode(&fs::read(&path).unwrap()).unwrap();
-    window.members.iter_mut().find(|it| it.id == member).unwrap().process = i32::MAX as u32;
-    fs::write(&path, codec::encode(&window)).unwrap();
+    change_file(folder.path(), |window| kill(&mut window.members[0]));
     std::mem::forget(killed);
     let begun = Instant::now();
     moments(&one, 21).await;
@@ -282,10 +292,7 @@ async fn a_strict_process_that_ended_holds_nobody_down() {
     let (strict, other) = (sharing(folder.path(), 0.005, start), sharing(folder.path(), 15.0, start));
     let killed = strict.acquire().await;
     killed.send(7).unwrap().mark();
-    let path = file_in(folder.path());
-    let mut window = codec::decode(&fs::read(&path).unwrap()).unwrap();
-    window.members[0].process = i32::MAX as u32;
-    fs::write(&path, codec::encode(&window)).unwrap();
+    change_file(folder.path(), |window| kill(&mut window.members[0]));
     std::mem::forget(killed);
     assert!(moments(&other, 10).await[9] < 5.0);
 }
@@ -322,10 +329,9 @@ async fn a_file_of_another_clock_is_begun_anew() {
     let folder = tempfile::tempdir().unwrap();
     let limiter = sharing(folder.path(), 1.0, Instant::now());
     send(&limiter).await;
-    let path = file_in(folder.path());
-    let mut window = codec::decode(&fs::read(&path).unwrap()).unwrap();
-    window.answered.back_mut().unwrap().at += Duration::from_secs(3600);
-    fs::write(&path, codec::encode(&window)).unwrap();
+    change_file(folder.path(), |window| {
+        window.answered.back_mut().unwrap().at += Duration::from_secs(3600);
+    });
     let begun = Instant::now();
     send(&limiter).await;
     assert!(begun.elapsed() < Duration::from_secs(2));
