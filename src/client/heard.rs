@@ -78,7 +78,7 @@ pub struct Listening {
 }
 
 impl Service<http::Request<body::Body>> for Listening {
-    type Response = http::Response<Listened>;
+    type Response = http::Response<Observed<Arc<Heard>>>;
     type Error = transport::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -88,7 +88,7 @@ impl Service<http::Request<body::Body>> for Listening {
 
     fn call(&mut self, request: http::Request<body::Body>) -> Self::Future {
         let request = match self.mark.take() {
-            Some(mark) => request.map(|body| body::Body::new(Marked { body, mark: Some(mark) })),
+            Some(mark) => request.map(|body| body::Body::new(Observed { body, observer: Some(mark) })),
             None => request,
         };
         let (answer, heard) = (self.connection.call(request), Arc::clone(&self.heard));
@@ -96,47 +96,42 @@ impl Service<http::Request<body::Body>> for Listening {
             let answer = answer.await?;
             heard.lock().http = Some(answer.status());
             heard.hear(answer.headers());
-            Ok(answer.map(|body| Listened { body, heard }))
+            Ok(answer.map(|body| Observed { body, observer: heard }))
         })
     }
 }
 
-/// A request's body that marks when it is written: a connection asks for it when it has a stream to write it to.
-struct Marked {
-    body: body::Body,
-    mark: Option<SendMark>,
+/// What looks at the frames of a body that pass.
+pub trait Observe: Unpin {
+    /// A frame passes.
+    fn observe(&mut self, frame: &Frame<Bytes>);
 }
 
-impl Body for Marked {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(mark) = self.mark.take() {
+/// A connection asks for the first frame of a request when it has a stream to write it to.
+impl Observe for Option<SendMark> {
+    fn observe(&mut self, _: &Frame<Bytes>) {
+        if let Some(mark) = self.take() {
             mark.mark();
         }
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
-/// A body whose trailers are heard.
-pub struct Listened {
+/// The trailers of a response are heard.
+impl Observe for Arc<Heard> {
+    fn observe(&mut self, frame: &Frame<Bytes>) {
+        if let Some(trailers) = frame.trailers_ref() {
+            self.hear(trailers);
+        }
+    }
+}
+
+/// A body whose frames are looked at.
+pub struct Observed<Observer> {
     body: body::Body,
-    heard: Arc<Heard>,
+    observer: Observer,
 }
 
-impl Body for Listened {
+impl<Observer: Observe> Body for Observed<Observer> {
     type Data = Bytes;
     type Error = Status;
 
@@ -145,10 +140,8 @@ impl Body for Listened {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if let Some(Ok(frame)) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            self.heard.hear(trailers);
+        if let Some(Ok(frame)) = &frame {
+            self.observer.observe(frame);
         }
         Poll::Ready(frame)
     }
