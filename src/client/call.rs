@@ -49,8 +49,8 @@ pub struct Call {
     state: Arc<Progression>,
     /// Where it carries single deletions: the call of each, in the order of the targets.
     callers: Vec<Caller>,
-    /// Where it is a single deletion that waits to be carried: how far that is.
-    departure: AtomicU8,
+    /// Where it is a single deletion that waited to be carried.
+    departure: OnceLock<Departure>,
 }
 
 /// A single deletion that another call carries. Several may name the same pair.
@@ -61,12 +61,14 @@ pub(super) struct Caller {
     pub call: Arc<Call>,
 }
 
-/// A single deletion waits, …
-const WAITING: u8 = 0;
-/// … is carried by a request, …
-const DEPARTED: u8 = 1;
-/// … or was taken back before.
-const LEFT: u8 = 2;
+/// What became of a single deletion that waited: the first of the two that happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Departure {
+    /// A request carries it.
+    Departed,
+    /// It was taken back.
+    Left,
+}
 
 /// What a caller does against deleting the wrong thing.
 #[derive(Debug, Clone, Default)]
@@ -153,7 +155,7 @@ impl Call {
             looked_up: AtomicUsize::new(0),
             state: Arc::default(),
             callers: Vec::new(),
-            departure: AtomicU8::new(WAITING),
+            departure: OnceLock::new(),
         }
     }
 
@@ -207,17 +209,17 @@ impl Call {
 
     /// A request carries it from now on. `false`: it was taken back before.
     pub(super) fn depart(&self) -> bool {
-        self.departure.compare_exchange(WAITING, DEPARTED, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.departure.set(Departure::Departed).is_ok()
     }
 
     /// Takes it back. `false`: a request carries it.
     pub(super) fn leave(&self) -> bool {
-        self.departure.compare_exchange(WAITING, LEFT, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        self.departure.set(Departure::Left).is_ok()
     }
 
     /// Whether it was taken back.
     pub(super) fn has_left(&self) -> bool {
-        self.departure.load(Ordering::Acquire) == LEFT
+        self.departure.get() == Some(&Departure::Left)
     }
 
     pub(super) fn precautions(&self) -> &Precautions {
