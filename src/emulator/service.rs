@@ -397,3 +397,29 @@ async fn pause(time: Duration) {
         time::sleep(time).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emulator::quota::Counting;
+
+    #[tokio::test]
+    async fn a_request_is_counted_when_it_came_however_late_it_is_handled() {
+        let quota = Quota { requests_per_second: 1, counting: Counting::Rolling, halt: Duration::ZERO };
+        let service = Service::new(Conduct { quota: Some(quota), ..Conduct::default() });
+        let now = Instant::now();
+        let mut throttled = Vec::new();
+        for arrived_at in [now, now + Duration::from_millis(500), now + Duration::from_secs(1)] {
+            let request = api::DeleteAnnotationRequest {
+                user_app_id: Some(UserAppIdSet { user_id: "me".into(), app_id: "cats".into() }),
+                ..Default::default()
+            };
+            let mut connection = Connection::default();
+            connection.arrived_at = arrived_at;
+            let reply = service.handle(&request, Metadata::default(), &connection).await;
+            let code = if let Reply::Message(_, code) = reply { code } else { 0 };
+            throttled.push(code == StatusCode::ConnThrottled as i32);
+        }
+        assert_eq!(throttled, [false, true, false]);
+    }
+}
