@@ -74,19 +74,17 @@ pub fn shared_client(py: Python<'_>) -> PyResult<Py<NativeClient>> {
     Ok(client)
 }
 
-/// The setting `requests_per_second`: a number, a word, or `None`.
+/// The setting `requests_per_second`, where it is not `None`.
 #[derive(FromPyObject)]
 enum RequestsPerSecond {
     Number(f64),
     Word(String),
-    Nothing(Option<f64>),
 }
 
 impl RequestsPerSecond {
     fn rate(self) -> Result<Rate, ConfigurationError> {
         match self {
-            Self::Number(rate) | Self::Nothing(Some(rate)) => Ok(Rate::PerSecond(rate)),
-            Self::Nothing(None) => Ok(Rate::Unlimited),
+            Self::Number(rate) => Ok(Rate::PerSecond(rate)),
             Self::Word(word) if word == "auto" => Ok(Rate::Auto),
             Self::Word(word) => Err(ConfigurationError::new(format!(
                 "requests_per_second is {word:?}: give a number, \"auto\", or None for no limit"
@@ -122,7 +120,7 @@ impl NativeClient {
         session_token: Option<String>,
         base_url: Option<String>,
         root_certificates_path: Option<PathBuf>,
-        requests_per_second: RequestsPerSecond,
+        requests_per_second: Option<RequestsPerSecond>,
         shared_rate_limit: bool,
         is_part_of_rate: bool,
         batch_size: usize,
@@ -133,7 +131,9 @@ impl NativeClient {
     ) -> PyResult<Self> {
         let refused = |error: ConfigurationError| errors::configuration_error(py, &error);
         let limits = Limits {
-            requests_per_second: requests_per_second.rate().map_err(refused)?,
+            requests_per_second: requests_per_second
+                .map_or(Ok(Rate::Unlimited), RequestsPerSecond::rate)
+                .map_err(refused)?,
             shared_rate_limit,
             is_part_of_rate,
             batch_size,

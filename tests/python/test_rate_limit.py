@@ -69,9 +69,10 @@ def client_of(emulator: Emulator, **settings: object) -> Client:
 
 def delete(emulator: Emulator, *clients: Client) -> None:
     """Let each client delete at the same time."""
-    for number in range(len(clients)):
-        seed(emulator, f"p{number}")
     boxes = [str(n) for n in range(EACH)]
+    for number, client in enumerate(clients):
+        for box in boxes:
+            emulator.add_annotation(f"p{number}", box, user_id=client.user_id, app_id=client.app_id)
     with ThreadPoolExecutor(len(clients)) as threads:
         calls = [
             threads.submit(client.delete_annotations, [f"p{number}"] * EACH, boxes)
@@ -105,12 +106,8 @@ MADE: dict[str, Callable[[Emulator], list[Client]]] = {
     "one by one": lambda emulator: [client_of(emulator), client_of(emulator)],
     "of two apps": lambda emulator: [client_of(emulator), client_of(emulator).for_app("emulator-app")],
     "of one user in another spelling": lambda emulator: [
-        client_of(emulator), Client(user_id="Emulator-User", app_id="a", pat=KEY, base_url=emulator.base_url, batch_size=1)
+        client_of(emulator), client_of(emulator, user_id="Emulator-User", app_id="a")
     ],
-}  # fmt: skip
-
-
-MADE |= {
     "at one service in two spellings": lambda emulator: [
         client_of(emulator, base_url=emulator.base_url.replace("127.0.0.1", "localhost")),
         client_of(emulator, base_url=emulator.base_url.replace("127.0.0.1", "LOCALHOST")),
@@ -125,17 +122,7 @@ MADE |= {
 def test_clients_of_one_user_in_a_process_share_the_rate_limit(
     make: Callable[[Emulator], list[Client]], emulator: Emulator
 ) -> None:
-    clients = make(emulator)
-    for number, client in enumerate(clients):
-        for n in range(EACH):
-            emulator.add_annotation(f"p{number}", str(n), user_id=client.user_id, app_id=client.app_id)
-    boxes = [str(n) for n in range(EACH)]
-    with ThreadPoolExecutor(2) as threads:
-        list(
-            threads.map(
-                lambda number: clients[number].delete_annotations([f"p{number}"] * EACH, boxes), range(2)
-            )
-        )
+    delete(emulator, *make(emulator))
     assert (len(emulator.requests), throttled(emulator)) == (2 * EACH, 0)
 
 
@@ -150,14 +137,12 @@ def test_a_copy_and_the_functions_of_the_module_share_it_too(
     }
     for name, value in settings.items():
         monkeypatch.setenv(f"CLARIFAI_{name}", value)
-    for n in range(EACH):
-        emulator.add_annotation("photo", str(n))
+    seed(emulator, "photo")
     client = Client()
     copy = pickle.loads(pickle.dumps(client))
     senders = [client.delete_annotation, copy.delete_annotation, clarifai_annotations.delete_annotation]
-    with ThreadPoolExecutor(1) as threads:
-        for n in range(EACH):
-            threads.submit(senders[n % 3], "photo", str(n)).result()
+    for n in range(EACH):
+        senders[n % 3]("photo", str(n))
     assert (len(emulator.requests), throttled(emulator)) == (EACH, 0)
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,7 +33,6 @@ from .options import (
     NoBackup,
     Output,
     OutputFormat,
-    Rate,
     RequestsPerSecond,
     Timeout,
     UserId,
@@ -47,6 +46,9 @@ from .output_files import CallFile, claim_backup, read_file, refuse_shared_files
 from .plan import Found, plan_deletion
 from .run import Deadline, FailuresFile, Totals, calls, count_of_calls, folded, progress_of, run
 from .stop_signals import StopSignals
+
+if TYPE_CHECKING:
+    from .._types import RequestsPerSecond as Rate
 
 ENDS = """Exit codes: 0 all deleted, 1 not all, 2 refused before anything was sent,
 128+N stopped by signal N, so 130 by Ctrl-C.

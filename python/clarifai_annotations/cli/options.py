@@ -7,7 +7,7 @@ import shlex
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,10 +15,10 @@ from .. import Client
 from .endings import RefusedError
 from .id_files import Format, Rows
 
-DEFAULT_REQUESTS_PER_SECOND = 15.0
+if TYPE_CHECKING:
+    from .._types import RequestsPerSecond as Rate
 
-Rate: TypeAlias = float | Literal["auto"] | None
-"""What `--requests-per-second` says."""
+DEFAULT_REQUESTS_PER_SECOND = 15.0
 
 
 class Output(str, Enum):
