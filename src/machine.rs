@@ -8,25 +8,17 @@ use std::{
 
 /// The time since an origin that all processes of the machine share: since it was started, where the system can tell. It
 /// counts the time in which the machine sleeps, which a process does not see.
-#[cfg(any(target_os = "linux", target_os = "android"))]
 pub fn time() -> Duration {
-    timestamp(rustix::time::clock_gettime(rustix::time::ClockId::Boottime))
-}
-
-/// See above.
-#[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-pub fn time() -> Duration {
-    timestamp(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic))
-}
-
-#[cfg(unix)]
-fn timestamp(time: rustix::time::Timespec) -> Duration {
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// See above.
-#[cfg(not(unix))]
-pub fn time() -> Duration {
+    #[cfg(unix)]
+    {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Boottime;
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        const CLOCK: rustix::time::ClockId = rustix::time::ClockId::Monotonic;
+        let time = rustix::time::clock_gettime(CLOCK);
+        Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+    }
+    #[cfg(not(unix))]
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
@@ -36,6 +28,7 @@ pub fn clock_origin() -> String {
     let namespace = fs::read_link("/proc/self/ns/time").unwrap_or_default();
     format!("{}{}", boot.trim(), namespace.display())
 }
+
 /// Whether a process is alive, as far as can be told.
 pub fn is_alive(process: u32) -> bool {
     #[cfg(unix)]

@@ -78,11 +78,7 @@ impl Channel {
 
     /// Fails when [`close`](Self::close) was called.
     pub fn open(&self) -> Result<(), Error> {
-        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        if self.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
     }
 
     /// Refuses all later requests; the connection ends with the last request under way.

@@ -94,7 +94,7 @@ pub(super) struct Batch {
     pub in_doubt: bool,
 }
 
-/// The batches of a call leave one by one, each in its permit, until the call is stopped.
+/// The batches of a call are sent one by one, each with a permit, until the call is stopped.
 pub(super) fn departures(client: &Client, call: &Call) -> impl Stream<Item = (Batch, SendPermit)> {
     permitted(client, call, stream::iter(batches(call, client.settings.limits.batch_size)))
 }
@@ -340,7 +340,7 @@ impl Run<'_> {
         self.persist(permit, attempt, |verdict| verdict == Verdict::TurnedAway).await
     }
 
-    /// Sends a request, and again in a later permit as long as its failure is `worth` that.
+    /// Sends a request, and again with a later permit as long as its failure is `worth` that.
     pub async fn persist<T, Attempt: Future<Output = Result<T, Setback>>>(
         &self,
         mut permit: SendPermit,

@@ -79,7 +79,7 @@ struct Reading {
 }
 
 impl<'a> Pages<'a> {
-    /// The pages of these inputs, of which the first leaves in this permit.
+    /// The pages of these inputs, of which the first is sent with this permit.
     pub fn new(inputs: &'a [u32], permit: SendPermit) -> Self {
         let reading =
             Reading { number: 1, is_backward: false, offset: 0, shows_something_new: false, repeated: 0 };
@@ -362,12 +362,12 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A batch that leaves in this permit.
+    /// A batch that is sent with this permit.
     pub fn new(ids: Vec<u32>, permit: SendPermit) -> Self {
         Self { open: vec![ids], permit: Some(permit) }
     }
 
-    /// The next part, in its permit; none when all are listed or the run is stopped.
+    /// The next part, with its permit; none when all are listed or the run is stopped.
     pub async fn next(&mut self, run: &Run<'_>) -> Option<(Vec<u32>, SendPermit)> {
         let ids = self.open.pop()?;
         let permit = match self.permit.take() {
