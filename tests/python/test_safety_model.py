@@ -23,7 +23,6 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
-    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -276,16 +275,19 @@ class Safety(RuleBasedStateMachine):
         self.look(None, named, saves=True)
         self.go_on(named, options)
 
+    # No `precondition` here or below: what a race leaves differs between two runs of a history, and Hypothesis takes
+    # rules that are there in one of them alone for flaky.
     @rule(garbage=st.binary(min_size=1, max_size=40))
-    @precondition(lambda self: self.backup.exists())
     def tear(self, garbage: bytes) -> None:
         """Leave the backup as a crash does, in the middle of what would have come next."""
-        with self.backup.open("ab") as backup:
-            backup.write(garbage)
+        if self.backup.exists():
+            with self.backup.open("ab") as backup:
+                backup.write(garbage)
 
     @rule(inputs=st.one_of(st.none(), some_inputs))
-    @precondition(lambda self: self.saved)
     def restore(self, inputs: list[str] | None) -> None:
+        if not self.saved:
+            return
         latest = {
             pair: message for pair, message in copies(self.backup) if inputs is None or pair[0] in inputs
         }
