@@ -29,12 +29,62 @@ pub const MAX_BATCH: usize = 128;
 /// Requests per second that the service allows a user by default.
 pub const DEFAULT_REQUESTS_PER_SECOND: u32 = 15;
 
+/// The largest request that the service takes, in bytes (Clarifai's documentation of release 6.8).
+pub const MAX_REQUEST_BYTES: usize = 10_485_760;
+
+/// The scopes that a key needs for a method, all of them: `cl_depending_scopes` in Clarifai's `service.proto`. Empty for a
+/// method that `proto/` does not list.
+///
+/// ```
+/// use clarifai_annotations::wire::scopes;
+/// assert!(scopes("DeleteAnnotations").contains(&"Annotations_Delete"));
+/// assert!(!scopes("ListAnnotations").contains(&"Annotations_Delete"));
+/// ```
+pub fn scopes(method: &str) -> &'static [&'static str] {
+    match method {
+        "GetAnnotation" | "ListAnnotations" => {
+            &["Apps_Get", "Inputs_Get", "Annotations_Get", "Concepts_Get", "Models_Get"]
+        }
+        "DeleteAnnotation" | "DeleteAnnotations" => &[
+            "Apps_Get",
+            "Inputs_Get",
+            "Annotations_Add",
+            "Annotations_Delete",
+            "Annotations_Get",
+            "Workflows_Get",
+            "Models_Get",
+        ],
+        "PostAnnotations" => &[
+            "Apps_Get",
+            "Inputs_Get",
+            "Annotations_Add",
+            "Annotations_Get",
+            "Concepts_Get",
+            "Models_Get",
+            "Workflows_Get",
+        ],
+        _ => &[],
+    }
+}
+
 /// Metadata key of a personal access token, sent as `Key <token>`.
 pub const AUTHORIZATION: &str = "authorization";
 /// Metadata key of a session token, sent bare. One or the other, never both.
 pub const SESSION_TOKEN: &str = "x-clarifai-session-token";
 /// Metadata key whose value comes back as the first part of the answer's `req_id`.
 pub const REQUEST_ID_PREFIX: &str = "x-clarifai-request-id-prefix";
+
+/// Whether a status code says that a request was carried out. 10001 and 10002 are warnings (the API, or the client, is
+/// outdated), which Clarifai's `status_code.proto` has as comments only; ACCEPTED goes with HTTP's 202.
+///
+/// ```
+/// use clarifai_annotations::wire::is_success;
+/// assert!([10000, 10001, 10002, 10070].into_iter().all(is_success));
+/// assert!(!is_success(10010));
+/// ```
+pub fn is_success(code: i32) -> bool {
+    matches!(code, 10000..=10002 | 10070)
+}
 
 /// The name of a status code, `None` for a code that `proto/` does not list.
 ///
