@@ -44,10 +44,9 @@ const MAX_IN_FLIGHT: usize = 10_000;
 /// The slowest and the fastest rate limit, in requests per second.
 const RATE_LIMITS: RangeInclusive<f64> = 0.001..=100_000.0;
 
-/// Where personal access tokens are made, and given their scopes: as in the README of
-/// <https://github.com/Clarifai/clarifai-pyspark>, and "Security settings" on
-/// <https://docs.clarifai.com/control/authentication/pat>.
-pub const TOKENS_URL: &str = "https://clarifai.com/settings/security";
+/// Where personal access tokens are made, and given their scopes: as Clarifai's SDK and
+/// <https://docs.clarifai.com/control/authentication/pat> have it.
+pub const TOKENS_URL: &str = "https://clarifai.com/me/settings/secrets";
 
 /// The environment variable that names the folder in which processes share files.
 pub const RUNTIME_DIR: &str = "CLARIFAI_ANNOTATIONS_RUNTIME_DIR";

@@ -87,6 +87,14 @@ impl Error {
         }
     }
 
+    /// The service's status code, where it answered.
+    pub fn code(&self) -> Option<i32> {
+        match self {
+            Self::Api(status) => Some(status.code),
+            _ => None,
+        }
+    }
+
     /// Whether a message was too large: a smaller one may not be.
     pub fn is_too_large(&self) -> bool {
         match self {
@@ -122,8 +130,10 @@ pub enum Kind {
     PermissionDenied,
     /// What the request names is not there.
     NotFound,
-    /// Too many requests.
+    /// Too many requests within a second.
     Throttled,
+    /// The account has used up what it may use within an hour or a month, or its bills are open.
+    Exhausted,
     /// Anything else.
     Other,
 }
@@ -138,6 +148,25 @@ impl Status {
             details: String::new(),
             request_id: String::new(),
         }
+    }
+
+    /// The status of a request that named several IDs, as it may stand beside one of them. What the service wrote may be
+    /// about another one.
+    pub fn of_one_among(&self, count: usize) -> Self {
+        Self {
+            description: format!("the answer to a request that named {count} IDs, of which this is one"),
+            details: String::new(),
+            ..self.clone()
+        }
+    }
+
+    /// The status of a refused post of one annotation, with that of the annotation, which says more.
+    pub fn with_own(self, own: &Self) -> Self {
+        let details = match self.details.as_str() {
+            "" => format!("the annotation: {own}"),
+            details => format!("{}; the annotation: {own}", details.trim_end_matches('.')),
+        };
+        Self { details, ..self }
     }
 
     /// Whether a message was too large. gRPC servers say so by RESOURCE_EXHAUSTED, in these words; Clarifai has
@@ -156,8 +185,10 @@ impl Status {
             11007 | 24156 | 30103 | 7 => Kind::PermissionDenied,
             // Clarifai: CONN_DOES_NOT_EXIST, INPUT_DOES_NOT_EXIST. gRPC: NOT_FOUND.
             11101 | 30102 | 5 => Kind::NotFound,
-            // Clarifai: hourly and monthly limits, throttled, limits. gRPC: RESOURCE_EXHAUSTED.
-            11003..=11006 | 8 => Kind::Throttled,
+            // Clarifai: CONN_THROTTLED. gRPC: RESOURCE_EXHAUSTED.
+            11005 | 8 => Kind::Throttled,
+            // Clarifai: hourly limit, monthly limit, limits of the account.
+            11003 | 11004 | 11006 => Kind::Exhausted,
             _ => Kind::Other,
         }
     }

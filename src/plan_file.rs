@@ -36,6 +36,7 @@ use crate::{
     columns::{ColumnsError, guarded},
     files::{self, FileLock, LockError, beside, open_existing, open_plain},
     plan::{self, Plan},
+    wire::is_same_user,
 };
 
 /// The columns of a plan.
@@ -109,6 +110,14 @@ pub struct App {
     pub app_id: String,
     /// The service.
     pub base_url: String,
+}
+
+impl App {
+    /// Whether the other is this app. "me" is only "me": a plan must not delete in another user's app of the same name.
+    pub fn is(&self, other: &Self) -> bool {
+        is_same_user(&self.user_id, &other.user_id)
+            && (&self.app_id, &self.base_url) == (&other.app_id, &other.base_url)
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,19 +1,20 @@
 //! What became of every ID of a call.
 
-use std::{ops::AddAssign, sync::Arc, time::Duration};
+use std::{fmt, ops::AddAssign, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::error::{Error, Status};
 
 /// What became of one ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum Outcome {
-    /// The service confirmed it; or the request carrying it went unanswered or was answered MIXED_STATUS,
-    /// and a list shows it gone.
+    /// The service confirmed it; or the request carrying it may have been carried out (it went unanswered, or was answered
+    /// MIXED_STATUS, a failure that tells nothing, or a temporary one), and a list shows it gone. Whether it was there
+    /// before, a confirmation alone does not tell: the service may confirm what had nothing to do.
     Deleted,
-    /// The service refused the request carrying it, and a list shows that it is not there.
+    /// A list shows that it is not there; before the deletion, or after the service refused the request carrying it.
     Absent,
     /// It is there still, and the service refuses; or it is listed in another spelling, and was not sent.
     Failed,
@@ -58,6 +59,64 @@ impl AddAssign for Requests {
     }
 }
 
+/// What the caller should know of a run, although it is no failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Warning {
+    /// The service answered requests with a code of success that says more than SUCCESS.
+    OtherSuccess {
+        /// The latest answer with this code.
+        status: Status,
+        /// How many requests were answered so.
+        requests: u64,
+    },
+    /// Annotations that a model or a workflow made were listed without data, where a copy was to be kept: the copy may be
+    /// less than what was deleted.
+    SavedWithoutData {
+        /// How many.
+        annotations: u64,
+        /// The first of them: the ID of its input, and its own.
+        first: (String, String),
+    },
+}
+
+impl Warning {
+    /// Counts another warning in, if it is of the same kind.
+    fn absorb(&mut self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::OtherSuccess { status, requests },
+                Self::OtherSuccess { status: latest, requests: more },
+            ) if status.code == latest.code => {
+                *requests += more;
+                true
+            }
+            (
+                Self::SavedWithoutData { annotations, .. },
+                Self::SavedWithoutData { annotations: more, .. },
+            ) => {
+                *annotations += more;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherSuccess { status, requests } => {
+                write!(f, "{requests} requests were answered {status}, which counts as success")
+            }
+            Self::SavedWithoutData { annotations, first: (input_id, id) } => write!(
+                f,
+                "{annotations} annotations that a model or a workflow made were listed without data (the first is {id:?} of \
+                 input {input_id:?}): if they had any, the backup does not hold it"
+            ),
+        }
+    }
+}
+
 /// The outcomes while a run is under way. Each ID has exactly one at every moment: [`Outcome::Unsent`] at
 /// first, [`Outcome::Unknown`] from when it is sent until its answer is understood.
 ///
@@ -70,6 +129,7 @@ pub struct Ledger {
     stopped_by: Option<Arc<Error>>,
     from_journal: usize,
     finished_at: Option<String>,
+    warnings: Vec<Warning>,
     /// Requests of the run so far.
     pub requests: Requests,
 }
@@ -113,6 +173,7 @@ impl Ledger {
             stopped_by: None,
             from_journal: 0,
             finished_at: None,
+            warnings: Vec::new(),
             requests: Requests::default(),
         }
     }
@@ -146,6 +207,20 @@ impl Ledger {
         }
         self.from_journal = self.count(Outcome::Deleted) + self.count(Outcome::Absent);
         self.finished_at = finished_at;
+    }
+
+    /// Adds a warning to those of the run; true when it is the first of its kind.
+    pub fn warn(&mut self, warning: Warning) -> bool {
+        let is_new = !self.warnings.iter_mut().any(|known| known.absorb(&warning));
+        if is_new {
+            self.warnings.push(warning);
+        }
+        is_new
+    }
+
+    /// The warnings so far.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The outcome of an ID by now.
@@ -189,6 +264,7 @@ impl Ledger {
             stopped_by: self.stopped_by.clone(),
             from_journal: self.from_journal,
             finished_at: self.finished_at.clone(),
+            warnings: self.warnings.clone(),
             requests: self.requests,
             elapsed,
         }
@@ -208,6 +284,8 @@ pub struct Report {
     pub from_journal: usize,
     /// When an earlier run finished the call, in ISO 8601: nothing was sent.
     pub finished_at: Option<String>,
+    /// What the caller should know, although it is no failure; each kind once.
+    pub warnings: Vec<Warning>,
     /// Requests of the run.
     pub requests: Requests,
     /// From the first step of the run to its last.

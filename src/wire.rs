@@ -67,6 +67,27 @@ pub fn scopes(method: &str) -> &'static [&'static str] {
     }
 }
 
+/// Whether two user IDs are one: their letters' case does not matter (Clarifai's documentation).
+///
+/// ```
+/// use clarifai_annotations::wire::is_same_user;
+/// assert!(is_same_user("Alice", "alice"));
+/// ```
+pub fn is_same_user(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+/// Whether two user IDs may be one: "me" stands for whoever calls (Clarifai's proto definitions), whose ID it does not tell.
+///
+/// ```
+/// use clarifai_annotations::wire::may_be_same_user;
+/// assert!(may_be_same_user("me", "alice") && may_be_same_user("Alice", "alice"));
+/// assert!(!may_be_same_user("alice", "bob"));
+/// ```
+pub fn may_be_same_user(one: &str, other: &str) -> bool {
+    is_same_user(one, other) || [one, other].iter().any(|user_id| is_same_user(user_id, "me"))
+}
+
 /// Metadata key of a personal access token, sent as `Key <token>`.
 pub const AUTHORIZATION: &str = "authorization";
 /// Metadata key of a session token, sent bare. One or the other, never both.
@@ -84,6 +105,32 @@ pub const REQUEST_ID_PREFIX: &str = "x-clarifai-request-id-prefix";
 /// ```
 pub fn is_success(code: i32) -> bool {
     matches!(code, 10000..=10002 | 10070)
+}
+
+/// Whether a status code says that a later request may succeed: Clarifai's documentation describes these as temporary,
+/// "please try again". Whether the request was carried out, they do not say.
+pub fn is_temporary(code: i32) -> bool {
+    use StatusCode::{
+        DatabaseDeadlockDetected, DatabaseFailToGetConnections, DatabaseStatementTimeout,
+        DatabaseTooManyClients, InternalUncategorized, QueueConnError, RpcRequestQueueFull,
+        RpcRequestTimeout, RpcServerUnavailable, TryAgain,
+    };
+    match StatusCode::try_from(code) {
+        Ok(
+            TryAgain
+            | RpcRequestQueueFull
+            | RpcServerUnavailable
+            | RpcRequestTimeout
+            | QueueConnError
+            | DatabaseStatementTimeout
+            | DatabaseDeadlockDetected
+            | DatabaseFailToGetConnections
+            | DatabaseTooManyClients
+            | InternalUncategorized,
+        ) => true,
+        // INTERNAL_…: the service's own problems.
+        _ => (98_000..99_000).contains(&code),
+    }
 }
 
 /// The name of a status code, `None` for a code that `proto/` does not list.
@@ -139,6 +186,11 @@ impl Listed {
         }
     }
 
+    /// Whether it says anything about its input: concepts, regions, text and so on.
+    pub fn has_data(&self) -> bool {
+        !self.annotation.data.is_empty()
+    }
+
     /// Who made it: the ID of a user, of a model's version or of a workflow.
     pub fn creator(&self) -> Option<&str> {
         let named = match self.worker() {
@@ -159,6 +211,9 @@ impl Listed {
 /// What the service sets of an annotation by itself, whatever is posted: `created_at`, `modified_at` (Clarifai's proto
 /// definitions).
 pub const SET_BY_SERVICE: [u32; 2] = [8, 9];
+
+/// What names the user who made an annotation: `user_id`, which is deprecated, and `worker`.
+pub const OWNER: [u32; 2] = [15, 21];
 
 /// A serialized message without some of its fields; all others stay byte for byte.
 ///

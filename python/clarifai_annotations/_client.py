@@ -141,17 +141,31 @@ class Client:
         return self._of(self._native.for_app(app_id, user_id), self.__dict__)
 
     def delete_annotation(
-        self, input_id: str, annotation_id: str, *, missing_ok: bool = False, timeout: float | None = None
+        self,
+        input_id: str,
+        annotation_id: str,
+        *,
+        missing_ok: bool = False,
+        timeout: float | None = None,
+        look_first: bool = False,
     ) -> None:
         """Delete one annotation. See `delete_annotation`."""
-        return _native.delete_annotation(self._native, input_id, annotation_id, missing_ok, timeout)
+        return _native.delete_annotation(
+            self._native, input_id, annotation_id, missing_ok, timeout, look_first
+        )
 
     async def delete_annotation_async(
-        self, input_id: str, annotation_id: str, *, missing_ok: bool = False, timeout: float | None = None
+        self,
+        input_id: str,
+        annotation_id: str,
+        *,
+        missing_ok: bool = False,
+        timeout: float | None = None,
+        look_first: bool = False,
     ) -> None:
         """Delete one annotation. See `delete_annotation_async`."""
         return await _native.delete_annotation_async(
-            self._native, input_id, annotation_id, missing_ok, timeout
+            self._native, input_id, annotation_id, missing_ok, timeout, look_first
         )
 
     def delete_annotations(
@@ -166,6 +180,7 @@ class Client:
         backup: Path | None = None,
         journal: Path | tuple[Path, int] | None = None,
         max_deletions: int | None = None,
+        look_first: bool = False,
     ) -> DeleteReport:
         """Delete many annotations in pairs. See `delete_annotations`."""
         return _native.delete_annotations(
@@ -179,6 +194,7 @@ class Client:
             backup,
             journal,
             max_deletions,
+            look_first,
         )
 
     async def delete_annotations_async(
@@ -193,6 +209,7 @@ class Client:
         backup: Path | None = None,
         journal: Path | tuple[Path, int] | None = None,
         max_deletions: int | None = None,
+        look_first: bool = False,
     ) -> DeleteReport:
         """Delete many annotations in pairs. See `delete_annotations_async`."""
         return await _native.delete_annotations_async(
@@ -206,6 +223,7 @@ class Client:
             backup,
             journal,
             max_deletions,
+            look_first,
         )
 
     def delete_input_annotations(
@@ -218,10 +236,11 @@ class Client:
         backup: Path | None = None,
         journal: Path | tuple[Path, int] | None = None,
         max_deletions: int | None = None,
+        look_first: bool = False,
     ) -> DeleteReport:
         """Delete every annotation of some inputs. See `delete_input_annotations`."""
         return _native.delete_input_annotations(
-            self._native, input_ids, on_failure, progress, timeout, backup, journal, max_deletions
+            self._native, input_ids, on_failure, progress, timeout, backup, journal, max_deletions, look_first
         )
 
     async def delete_input_annotations_async(
@@ -234,10 +253,11 @@ class Client:
         backup: Path | None = None,
         journal: Path | tuple[Path, int] | None = None,
         max_deletions: int | None = None,
+        look_first: bool = False,
     ) -> DeleteReport:
         """Delete every annotation of some inputs. See `delete_input_annotations_async`."""
         return await _native.delete_input_annotations_async(
-            self._native, input_ids, on_failure, progress, timeout, backup, journal, max_deletions
+            self._native, input_ids, on_failure, progress, timeout, backup, journal, max_deletions, look_first
         )
 
     def plan_deletion(
@@ -305,9 +325,12 @@ class Client:
         on_failure: OnFailure = "raise",
         progress: ProgressCallback = False,
         timeout: float | None = None,
+        as_caller: bool = False,
     ) -> RestoreReport:
         """Post the annotations of a backup back. See `restore_annotations`."""
-        return _native.restore_annotations(self._native, backup, input_ids, on_failure, progress, timeout)
+        return _native.restore_annotations(
+            self._native, backup, input_ids, on_failure, progress, timeout, as_caller
+        )
 
     async def restore_annotations_async(
         self,
@@ -317,10 +340,11 @@ class Client:
         on_failure: OnFailure = "raise",
         progress: ProgressCallback = False,
         timeout: float | None = None,
+        as_caller: bool = False,
     ) -> RestoreReport:
         """Post the annotations of a backup back. See `restore_annotations_async`."""
         return await _native.restore_annotations_async(
-            self._native, backup, input_ids, on_failure, progress, timeout
+            self._native, backup, input_ids, on_failure, progress, timeout, as_caller
         )
 
     def close(self) -> None:

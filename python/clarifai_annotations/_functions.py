@@ -30,6 +30,7 @@ def delete_annotation(
     *,
     missing_ok: bool = False,
     timeout: float | None = None,
+    look_first: bool = False,
     client: Client | None = None,
 ) -> None:
     """Delete one annotation.
@@ -44,6 +45,9 @@ def delete_annotation(
             as in `pathlib.Path.unlink`.
         timeout: Seconds for the whole call, attempts and waits included; ``None`` for no limit. When
             they are over nothing more is sent, and responses in flight are awaited for ``cancel_grace`` seconds more.
+        look_first: Whether the annotation is listed before it is deleted, by one request more (those that come
+            together share it). Without it the service may confirm the deletion of what was not there: then a
+            mistyped ID goes unnoticed.
         client: The client to use; ``None`` for the one that the functions share, which is made
             from the environment.
 
@@ -64,7 +68,7 @@ def delete_annotation(
 
     """
     return _client_or_shared(client).delete_annotation(
-        input_id, annotation_id, missing_ok=missing_ok, timeout=timeout
+        input_id, annotation_id, missing_ok=missing_ok, timeout=timeout, look_first=look_first
     )
 
 
@@ -74,6 +78,7 @@ async def delete_annotation_async(
     *,
     missing_ok: bool = False,
     timeout: float | None = None,
+    look_first: bool = False,
     client: Client | None = None,
 ) -> None:
     """Delete one annotation; the awaited twin of `delete_annotation`.
@@ -89,7 +94,7 @@ async def delete_annotation_async(
 
     """
     return await _client_or_shared(client).delete_annotation_async(
-        input_id, annotation_id, missing_ok=missing_ok, timeout=timeout
+        input_id, annotation_id, missing_ok=missing_ok, timeout=timeout, look_first=look_first
     )
 
 
@@ -104,6 +109,7 @@ def delete_annotations(
     backup: Path | None = None,
     journal: Path | tuple[Path, int] | None = None,
     max_deletions: int | None = None,
+    look_first: bool = False,
     client: Client | None = None,
 ) -> DeleteReport:
     """Delete many annotations, each named by its input's ID and its own at the same position.
@@ -133,6 +139,9 @@ def delete_annotations(
             calls that share a file, from 0; they may run at once.
         max_deletions: The most annotations that the call may delete: one that names more is refused
             before anything is sent.
+        look_first: Whether all is listed before it is deleted, by one request more for each batch, so that what is
+            not there is reported ``absent``. Without it, and without a backup, the service may confirm the
+            deletion of what was not there: then it is reported ``deleted``.
         client: The client to use; ``None`` for the one that the functions share.
 
     Returns:
@@ -172,6 +181,7 @@ def delete_annotations(
         backup=backup,
         journal=journal,
         max_deletions=max_deletions,
+        look_first=look_first,
     )
 
 
@@ -186,6 +196,7 @@ async def delete_annotations_async(
     backup: Path | None = None,
     journal: Path | tuple[Path, int] | None = None,
     max_deletions: int | None = None,
+    look_first: bool = False,
     client: Client | None = None,
 ) -> DeleteReport:
     """Delete many annotations in pairs; the awaited twin of `delete_annotations`.
@@ -208,6 +219,7 @@ async def delete_annotations_async(
         backup=backup,
         journal=journal,
         max_deletions=max_deletions,
+        look_first=look_first,
     )
 
 
@@ -220,6 +232,7 @@ def delete_input_annotations(
     backup: Path | None = None,
     journal: Path | tuple[Path, int] | None = None,
     max_deletions: int | None = None,
+    look_first: bool = False,
     client: Client | None = None,
 ) -> DeleteReport:
     """Delete every annotation of some inputs, save their input-level ones.
@@ -247,6 +260,9 @@ def delete_input_annotations(
             calls that share a file, from 0; they may run at once.
         max_deletions: The most annotations that may go. All are listed before the first is deleted,
             and what is deleted is what was counted, pair by pair. Beyond it nothing is deleted.
+        look_first: Whether the inputs are listed, and what is on them is deleted pair by pair, as with a backup.
+            Then an input that is not there is reported ``absent``. Without it the service may confirm the
+            deletion on an input that is not there: then it is reported ``deleted``.
         client: The client to use; ``None`` for the one that the functions share.
 
     Returns:
@@ -281,6 +297,7 @@ def delete_input_annotations(
         backup=backup,
         journal=journal,
         max_deletions=max_deletions,
+        look_first=look_first,
     )
 
 
@@ -293,6 +310,7 @@ async def delete_input_annotations_async(
     backup: Path | None = None,
     journal: Path | tuple[Path, int] | None = None,
     max_deletions: int | None = None,
+    look_first: bool = False,
     client: Client | None = None,
 ) -> DeleteReport:
     """Delete every annotation of some inputs; the awaited twin of `delete_input_annotations`.
@@ -313,6 +331,7 @@ async def delete_input_annotations_async(
         backup=backup,
         journal=journal,
         max_deletions=max_deletions,
+        look_first=look_first,
     )
 
 
@@ -465,6 +484,7 @@ def restore_annotations(
     on_failure: OnFailure = "raise",
     progress: ProgressCallback = False,
     timeout: float | None = None,
+    as_caller: bool = False,
     client: Client | None = None,
 ) -> RestoreReport:
     """Post the annotations of a backup back, byte for byte as they were saved.
@@ -472,6 +492,9 @@ def restore_annotations(
     Save for what the service sets itself: ``created_at`` and ``modified_at``. What is there already is
     left alone; of an annotation that was saved more than once, the latest copy counts. A backup that
     was cut off by a crash is read up to its last sync.
+
+    What Clarifai keeps beside an annotation does not come back: the assets of a model whose annotation was
+    deleted. Posting runs the app's default workflow, whose operations are billed.
 
     Args:
         backup: Path of the file that ``backup=`` of a deletion wrote. Other programs may have rewritten
@@ -481,6 +504,8 @@ def restore_annotations(
             attempted; ``"report"`` returns the report.
         progress: ``True`` for a bar, or a callable that takes a `Progress`, as in `delete_annotations`.
         timeout: Seconds for the whole call; ``None`` for no limit.
+        as_caller: Whether what users made is posted without their names, as the caller's own. Only the owner of
+            an app may post for others; a collaborator is refused without this.
         client: The client to use; ``None`` for the one that the functions share. Only annotations of
             its user and app are restored.
 
@@ -503,7 +528,12 @@ def restore_annotations(
 
     """
     return _client_or_shared(client).restore_annotations(
-        backup, input_ids=input_ids, on_failure=on_failure, progress=progress, timeout=timeout
+        backup,
+        input_ids=input_ids,
+        on_failure=on_failure,
+        progress=progress,
+        timeout=timeout,
+        as_caller=as_caller,
     )
 
 
@@ -514,6 +544,7 @@ async def restore_annotations_async(
     on_failure: OnFailure = "raise",
     progress: ProgressCallback = False,
     timeout: float | None = None,
+    as_caller: bool = False,
     client: Client | None = None,
 ) -> RestoreReport:
     """Post the annotations of a backup back; the awaited twin of `restore_annotations`.
@@ -527,5 +558,10 @@ async def restore_annotations_async(
 
     """
     return await _client_or_shared(client).restore_annotations_async(
-        backup, input_ids=input_ids, on_failure=on_failure, progress=progress, timeout=timeout
+        backup,
+        input_ids=input_ids,
+        on_failure=on_failure,
+        progress=progress,
+        timeout=timeout,
+        as_caller=as_caller,
     )

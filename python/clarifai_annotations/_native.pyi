@@ -108,6 +108,7 @@ def delete_annotation(
     annotation_id: str,
     missing_ok: bool,
     timeout: float | None,
+    look_first: bool,
 ) -> None: ...
 def delete_annotation_async(
     client: NativeClient,
@@ -115,6 +116,7 @@ def delete_annotation_async(
     annotation_id: str,
     missing_ok: bool,
     timeout: float | None,
+    look_first: bool,
 ) -> CallFuture[None]: ...
 def delete_annotations(
     client: NativeClient,
@@ -127,6 +129,7 @@ def delete_annotations(
     backup: Path | tuple[Path, bool] | None,
     journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
     max_deletions: int | None,
+    look_first: bool,
 ) -> DeleteReport: ...
 def delete_annotations_async(
     client: NativeClient,
@@ -139,6 +142,7 @@ def delete_annotations_async(
     backup: Path | tuple[Path, bool] | None,
     journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
     max_deletions: int | None,
+    look_first: bool,
 ) -> CallFuture[DeleteReport]: ...
 def delete_input_annotations(
     client: NativeClient,
@@ -149,6 +153,7 @@ def delete_input_annotations(
     backup: Path | tuple[Path, bool] | None,
     journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
     max_deletions: int | None,
+    look_first: bool,
 ) -> DeleteReport: ...
 def delete_input_annotations_async(
     client: NativeClient,
@@ -159,6 +164,7 @@ def delete_input_annotations_async(
     backup: Path | tuple[Path, bool] | None,
     journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
     max_deletions: int | None,
+    look_first: bool,
 ) -> CallFuture[DeleteReport]: ...
 def plan_deletion(
     client: NativeClient,
@@ -198,6 +204,7 @@ def execute_plan(
     backup: Path | tuple[Path, bool] | None,
     journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
     max_deletions: int | None,
+    look_first: bool,
 ) -> DeleteReport: ...
 def execute_plan_async(
     client: NativeClient,
@@ -209,6 +216,7 @@ def execute_plan_async(
     backup: Path | tuple[Path, bool] | None,
     journal: Path | tuple[Path, int] | tuple[Path, int, int] | None,
     max_deletions: int | None,
+    look_first: bool,
 ) -> CallFuture[DeleteReport]: ...
 def restore_annotations(
     client: NativeClient,
@@ -217,6 +225,7 @@ def restore_annotations(
     on_failure: OnFailure,
     progress: ProgressCallback,
     timeout: float | None,
+    as_caller: bool,
 ) -> RestoreReport: ...
 def restore_annotations_async(
     client: NativeClient,
@@ -225,6 +234,7 @@ def restore_annotations_async(
     on_failure: OnFailure,
     progress: ProgressCallback,
     timeout: float | None,
+    as_caller: bool,
 ) -> CallFuture[RestoreReport]: ...
 
 @final
@@ -416,7 +426,10 @@ class DeleteReport:
 
     @property
     def deleted(self) -> int:
-        """Confirmed by the service; or sent without a clear answer, and a list shows them gone."""
+        """Confirmed by the service; or sent without a clear answer, and a list shows them gone.
+
+        The service may confirm the deletion of what was not there: `look_first` tells.
+        """
 
     @property
     def absent(self) -> int:
@@ -469,6 +482,13 @@ class DeleteReport:
     def ok(self) -> bool:
         """Whether everything is deleted; with ``missing_ok``, or absent."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the run, although it is no failure: each a sentence.
+
+        Answers with a code of success other than SUCCESS (10001, 10002, 10070), and annotations of models that came
+        without data where a copy was kept.
+        """
     @property
     def failures(self) -> Failures:
         """Every ID that is not deleted, in the call's order."""
@@ -534,6 +554,12 @@ class RestoreReport:
     def ok(self) -> bool:
         """Whether everything is there: restored, or present."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to know of the run, although it is no failure: each a sentence.
+
+        Answers with a code of success other than SUCCESS (10001, 10002, 10070).
+        """
     @property
     def failures(self) -> Failures:
         """Every ID that is not restored, in the call's order."""

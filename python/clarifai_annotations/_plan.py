@@ -107,6 +107,7 @@ class DeletionPlan:
         backup: Path | None = None,
         journal: Path | tuple[Path, int] | None = None,
         max_deletions: int | None = None,
+        look_first: bool = False,
     ) -> DeleteReport:
         """Delete what the plan lists for deletion, pair by pair, and nothing else.
 
@@ -127,6 +128,7 @@ class DeletionPlan:
             backup,
             journal,
             max_deletions,
+            look_first,
         )
 
     async def execute_async(
@@ -139,6 +141,7 @@ class DeletionPlan:
         backup: Path | None = None,
         journal: Path | tuple[Path, int] | None = None,
         max_deletions: int | None = None,
+        look_first: bool = False,
     ) -> DeleteReport:
         """Delete what the plan lists for deletion; the awaited twin of `execute`. Nothing happens before you await it."""
         return await _native.execute_plan_async(
@@ -151,6 +154,7 @@ class DeletionPlan:
             backup,
             journal,
             max_deletions,
+            look_first,
         )
 
     def _client_or_shared(self) -> _native.NativeClient:

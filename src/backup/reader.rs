@@ -22,7 +22,7 @@ use crate::{
     error::Error,
     files,
     ids::{ColumnBuilder, IdError, Targets},
-    wire::Listed,
+    wire::{Listed, may_be_same_user},
 };
 
 /// A backup that is open for reading: its Parquet file, and the logs that are not folded into it yet. Each file is opened
@@ -205,7 +205,7 @@ impl Copies {
             let row = row?;
             let number = u32::try_from(number);
             let number = number.map_err(|_| invalid("has more than 2³² rows: split it".into()))?;
-            let is_own = (&*row.user_id, &*row.app_id) == (user_id, app_id);
+            let is_own = *row.app_id == *app_id && may_be_same_user(&row.user_id, user_id);
             has_own |= is_own;
             let annotation = &row.listed.annotation;
             if !is_own {

@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU8, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -46,6 +46,8 @@ pub struct Call {
     journal: OnceLock<(Option<Journal>, Vec<Outcome>)>,
     /// IDs that were looked up, by a call that only looks.
     looked_up: AtomicUsize,
+    /// Whether it was told that the service refuses something.
+    told_of_refusal: AtomicBool,
     state: Arc<Progression>,
     /// Where it carries single deletions: the call of each, in the order of the targets.
     callers: Vec<Caller>,
@@ -81,6 +83,8 @@ pub struct Precautions {
     pub journal: Option<journal::Place>,
     /// The most annotations that the call may delete.
     pub max_deletions: Option<usize>,
+    /// Whether everything is listed before it is deleted, so that what is not there is told from what is deleted.
+    pub look_first: bool,
 }
 
 /// A state that rises, and wakes who waits for it. A `watch` channel would take half a kilobyte for each of thousands of
@@ -153,6 +157,7 @@ impl Call {
             ledger: Mutex::new(Ledger::new(0)),
             journal: OnceLock::new(),
             looked_up: AtomicUsize::new(0),
+            told_of_refusal: AtomicBool::new(false),
             state: Arc::default(),
             callers: Vec::new(),
             departure: OnceLock::new(),
@@ -330,6 +335,11 @@ impl Call {
         }
     }
 
+    /// Whether the service refuses something for the first time.
+    pub(super) fn is_first_refusal(&self) -> bool {
+        !self.told_of_refusal.swap(true, Ordering::Relaxed)
+    }
+
     /// So many more were looked up.
     pub(super) fn has_looked_up(&self, count: usize) {
         self.looked_up.fetch_add(count, Ordering::Relaxed);
@@ -340,6 +350,9 @@ impl Call {
         let part = part.ledger();
         let mut ledger = self.ledger();
         ledger.requests += part.requests;
+        for warning in part.warnings() {
+            ledger.warn(warning.clone());
+        }
         if let Some(cause) = part.stopped_by() {
             ledger.stop(Arc::clone(cause));
         }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     config::{ConfigurationError, Credential, Settings},
-    error::{Error, Kind},
+    error::{Error, Kind, Status},
     process::PerProcess,
     wire::{
         self, Listed,
@@ -46,6 +46,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// …and given up when it does not answer in this time.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Headers and trailers of a response. Gateways add some, and a long `grpc-message`: more than the 16 KB that h2 allows.
+const MAX_METADATA_BYTES: u32 = 1 << 20;
 /// As in Clarifai's own client: what was posted comes back, and masks are large. Of other answers tonic takes 4 MiB.
 const MAX_POSTED_BYTES: usize = 1 << 30;
 
@@ -114,7 +116,7 @@ impl Channel {
         &self,
         permit: SendPermit,
         request: api::DeleteAnnotationRequest,
-    ) -> Result<(), Error> {
+    ) -> Result<Accepted, Error> {
         let (connection, way) = self.way(permit)?;
         let mut stub = V2Client::new(connection);
         let answer = self.answer(&way, Box::pin(stub.delete_annotation(self.request(request)))).await;
@@ -122,7 +124,7 @@ impl Channel {
     }
 
     /// `DeleteAnnotations`.
-    pub async fn delete_annotations(&self, permit: SendPermit, request: Deletion) -> Result<(), Error> {
+    pub async fn delete_annotations(&self, permit: SendPermit, request: Deletion) -> Result<Accepted, Error> {
         const PATH: &str = "/clarifai.api.V2/DeleteAnnotations";
         let (connection, way) = self.way(permit)?;
         // As the generated stub does, with another codec.
@@ -162,7 +164,7 @@ impl Channel {
         };
         let annotations = answered(
             way,
-            answer.and_then(|answer| self.peer.said(answer.status).map(|()| answer.annotations)),
+            answer.and_then(|answer| self.peer.said(answer.status).map(|_| answer.annotations)),
         )?;
         let parsed = annotations.into_iter().map(Listed::parse).collect::<Result<_, _>>();
         parsed
@@ -174,11 +176,12 @@ impl Channel {
         &self,
         permit: SendPermit,
         request: api::PostAnnotationsRequest,
-    ) -> Result<(), Error> {
+    ) -> Result<Accepted, Error> {
+        let posted = request.annotations.len();
         let (connection, way) = self.way(permit)?;
         let mut stub = V2Client::new(connection).max_decoding_message_size(MAX_POSTED_BYTES);
         let answer = self.answer(&way, Box::pin(stub.post_annotations(self.request(request)))).await;
-        answered(way, answer.and_then(|answer| self.peer.said(answer.status)))
+        answered(way, answer.and_then(|answer| self.peer.said_of_post(answer, posted)))
     }
 
     /// Whether the service has not answered yet, and nobody asked so before.
@@ -305,6 +308,9 @@ impl Channel {
     }
 }
 
+/// How the service said that it carried a request out: the status, where its code is not SUCCESS.
+pub type Accepted = Option<Status>;
+
 /// The right to send one request, and the connection to send it on; or why there is none.
 #[must_use]
 pub struct SendPermit(Result<(Permit, Established), Error>);
@@ -371,6 +377,7 @@ fn endpoint(settings: &Settings) -> Result<Endpoint, ConfigurationError> {
     let endpoint = Endpoint::from_shared(settings.base_url.clone())
         .and_then(|endpoint| endpoint.user_agent(PRODUCT))
         .map_err(refuse)?
+        .http2_max_header_list_size(MAX_METADATA_BYTES)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     if endpoint.uri().scheme_str() == Some("http") {

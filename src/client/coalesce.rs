@@ -52,7 +52,8 @@ struct PendingDeletions {
 
 /// Deletes the one pair of `call`: at once when nothing is in flight, else together with others.
 pub async fn delete(client: &Client, call: &Arc<Call>) -> Report {
-    let (coalescer, app) = (client.coalescer(), &client.user_app);
+    let coalescer = client.coalescer(call.precautions().look_first);
+    let app = &client.user_app;
     if let Some(in_flight) = coalescer.enter_alone(app) {
         // Boxed: thousands may wait, which do not need it.
         if Box::pin(send_immediately(client, call, in_flight)).await {
@@ -235,12 +236,15 @@ impl Flusher {
             return None;
         }
         callers.sort_by_key(|caller| caller.id);
+        // All that share a queue take the same.
+        let precautions = callers[0].call.precautions().clone();
         let targets = Targets::joined(
             callers.chunk_by(|one, other| one.id == other.id).map(|same| &**same[0].call.targets()),
         );
         pending.in_flight += 1;
         let in_flight = InFlight { coalescer: Arc::clone(&self.coalescer), app: Arc::clone(&self.app) };
-        Some((CoalescedCall(Arc::new(Call::carrying(targets, callers))), in_flight))
+        let call = Call::carrying(targets, callers).with(precautions);
+        Some((CoalescedCall(Arc::new(call)), in_flight))
     }
 }
 

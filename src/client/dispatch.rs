@@ -16,7 +16,7 @@ use super::{
     call::{Call, Stopped},
     channel::SendPermit,
     inputs,
-    lists::{self, Parts},
+    lists::{self, Parts, Unlisted},
     precautions, reconcile,
     request::Deletion,
     retry::{self, Verdict},
@@ -26,7 +26,7 @@ use crate::{
     backup::Backup,
     config::{Limits, Rate},
     error::{Error, Kind},
-    report::{Ledger, Outcome, Report},
+    report::{Ledger, Outcome, Report, Warning},
     wire::{
         Listed,
         api::{DeleteAnnotationRequest, PostAnnotationsRequest},
@@ -210,7 +210,8 @@ impl Run<'_> {
 
     /// Whether a batch is listed before anything of it is sent.
     fn looks_first(&self, batch: &Batch) -> bool {
-        self.backup.is_some() || (batch.in_doubt && self.call.targets().are_pairs())
+        let is_wanted = self.backup.is_some() || self.call.precautions().look_first;
+        is_wanted || (batch.in_doubt && self.call.targets().are_pairs())
     }
 
     /// Brings every ID of a batch to its outcome.
@@ -239,39 +240,81 @@ impl Run<'_> {
 
     /// Which of these pairs are there and, with a backup, saved: only they may be deleted. The others are settled.
     async fn look_and_save(&self, batch: Batch, permit: SendPermit) -> Vec<u32> {
-        let (mut there, mut parts) = (Vec::new(), Parts::new(batch.ids, permit));
+        let (mut there, mut gone) =
+            self.listed_and_saved(Parts::new(batch.ids, permit), batch.in_doubt).await;
+        // A list may be late, and not show yet what was added just before.
+        if !batch.in_doubt && !gone.is_empty() && self.wait_for_lists().await.is_ok() {
+            let again = self.listed_and_saved(Parts::without_permit(gone), batch.in_doubt).await;
+            there.extend(again.0);
+            gone = again.1;
+        }
+        let outcome = if batch.in_doubt { Outcome::Deleted } else { Outcome::Absent };
+        self.call.settle(&gone, outcome, None);
+        there
+    }
+
+    /// Which of these pairs lists show, saved if there is a backup, and which they do not show. What they do not tell about
+    /// is settled.
+    async fn listed_and_saved(&self, mut parts: Parts, in_doubt: bool) -> (Vec<u32>, Vec<u32>) {
+        let (mut there, mut gone) = (Vec::new(), Vec::new());
         while let Some((ids, permit)) = parts.next(self).await {
             let mut listed = match lists::pairs(self, &ids, permit).await {
                 Ok(listed) => listed,
                 Err(setback) => {
-                    if let Some((ids, error)) = parts.failed(ids, setback) {
-                        self.cannot_look(&ids, &error, batch.in_doubt);
+                    match parts.failed(self, ids, setback).await {
+                        Some(Unlisted::NoInput(ids, _)) => gone.extend(ids),
+                        Some(Unlisted::Failed(ids, error)) => self.cannot_look(&ids, &error, in_doubt),
+                        None => {}
                     }
                     continue;
                 }
             };
-            let unclear = self.settle_unclear(&listed, batch.in_doubt);
+            let unclear = self.settle_unclear(&listed, in_doubt);
             let _memory = listed.memory();
             let (places, annotations): (Vec<u32>, Vec<_>) = listed.there.into_iter().unzip();
             if self.save(annotations).await.is_err() {
                 continue;
             }
             let is_told = |id: &u32| !unclear.contains(id) && !places.contains(id);
-            let gone: Vec<_> = ids.into_iter().filter(is_told).collect();
-            let outcome = if batch.in_doubt { Outcome::Deleted } else { Outcome::Absent };
-            self.call.settle(&gone, outcome, None);
+            gone.extend(ids.into_iter().filter(is_told));
             there.extend(places);
         }
-        there
+        (there, gone)
+    }
+
+    /// Waits for as long as a list may be late.
+    pub async fn wait_for_lists(&self) -> Result<(), Stopped> {
+        /// As a share of `request_timeout`.
+        const LATE: f64 = 0.03;
+        let pause = self.client.settings.limits.request_timeout.mul_f64(LATE);
+        self.call.unless_stopped(time::sleep(pause)).await
     }
 
     /// Saves what will be deleted. When that fails, nothing more is deleted.
     pub async fn save(&self, annotations: Vec<Listed>) -> Result<(), Stopped> {
         let Some(backup) = self.backup else { return Ok(()) };
+        self.warn_of_missing_data(&annotations);
         self.call.unless_stopped(backup.save(annotations)).await?.map_err(|error| {
             self.call.stop(Arc::new(error));
             Stopped
         })
+    }
+
+    /// A model's annotations may be listed without what the model found.
+    fn warn_of_missing_data(&self, annotations: &[Listed]) {
+        let mut without = annotations.iter().filter(|it| it.is_made_by_model() && !it.has_data());
+        let Some(Listed { annotation, .. }) = without.next() else { return };
+        self.warn(Warning::SavedWithoutData {
+            annotations: 1 + without.count() as u64,
+            first: (annotation.input_id.clone(), annotation.id.clone()),
+        });
+    }
+
+    /// Adds a warning to the report. The first of each kind goes to the log at once.
+    fn warn(&self, warning: Warning) {
+        if self.ledger().warn(warning.clone()) {
+            log::warn!(target: LOGGER, "{warning}");
+        }
     }
 
     /// Settles those of which a list does not tell whether they are there, before anything is done with them, and
@@ -328,14 +371,20 @@ impl Run<'_> {
                 }
             };
             match &result {
-                Ok(()) => self.call.deleted(&ids),
-                Err(error) if Verdict::on(error) == Verdict::TurnedAway => {
+                Ok(accepted) => {
+                    self.call.deleted(&ids);
+                    if let Some(status) = accepted {
+                        self.warn(Warning::OtherSuccess { status: status.clone(), requests: 1 });
+                    }
+                }
+                Err(error) if matches!(Verdict::on(error), Verdict::TurnedAway | Verdict::Hopeless) => {
                     let ids: Vec<_> = ids.into_iter().filter(|id| !doubtful.contains(id)).collect();
                     self.turned_away(&ids, error);
                 }
                 Err(_) => {}
             }
-            Ok(result?)
+            result?;
+            Ok(())
         };
         self.persist(permit, attempt, |verdict| verdict == Verdict::TurnedAway).await
     }
@@ -347,7 +396,7 @@ impl Run<'_> {
         attempt: impl Fn(SendPermit) -> Attempt,
         worth: fn(Verdict) -> bool,
     ) -> Result<T, Setback> {
-        let mut tried = 0;
+        let (mut tried, mut held) = (0, false);
         loop {
             tried += 1;
             let error = match attempt(permit).await {
@@ -355,17 +404,28 @@ impl Run<'_> {
                 other => return other,
             };
             self.ledger().requests.throttled += u64::from(error.kind() == Some(Kind::Throttled));
-            if tried >= self.client.settings.limits.max_attempts || !worth(Verdict::on(&error)) {
+            let limits = &self.client.settings.limits;
+            let pause = match retry::hourly_hold(&error, limits) {
+                Some(hold) if !held && tried < limits.max_attempts => {
+                    held = true;
+                    Some(hold)
+                }
+                _ if tried < limits.max_attempts && worth(Verdict::on(&error)) => {
+                    Some(retry::backoff(tried + 1, &error))
+                }
+                _ => None,
+            };
+            let Some(pause) = pause else {
                 log::debug!(target: LOGGER, "a request failed: {error}");
                 return Err(Setback::Failed(error));
-            }
+            };
             log::debug!(target: LOGGER, "attempt {tried} of a request failed and is retried: {error}");
             // All attempts take half a minute; whoever mistyped an address need not wait for it in silence.
             if matches!(*error, Error::Transport { .. }) && self.client.channel.first_failure() {
-                let more = self.client.settings.limits.max_attempts - tried;
+                let more = limits.max_attempts - tried;
                 log::warn!(target: LOGGER, "{error}. Trying again, {more} more times at most");
             }
-            self.call.unless_stopped(time::sleep(retry::backoff(tried + 1, &error))).await?;
+            self.call.unless_stopped(time::sleep(pause)).await?;
             permit = self.acquire().await?;
             self.ledger().requests.retries += 1;
         }
@@ -399,6 +459,14 @@ impl Run<'_> {
         PostAnnotationsRequest {
             user_app_id: Some(self.client.user_app_id()),
             annotations: ids.iter().filter_map(|id| annotations.get(id).cloned()).collect(),
+        }
+    }
+
+    /// How many bytes an annotation that is to be posted has.
+    pub fn size_of_post(&self, id: u32) -> usize {
+        match &self.form {
+            Form::Post(annotations) => annotations.get(&id).map_or(0, Bytes::len),
+            Form::One | Form::Many => 0,
         }
     }
 

@@ -13,13 +13,13 @@ use super::{
     call::Call,
     channel::SendPermit,
     dispatch::{Batch, Form, Run, Setback, departures},
-    lists::{self, Pages, Parts},
+    lists::{self, Pages, Parts, Unlisted},
     precautions::over_the_limit,
     spelling::respelled_input,
 };
 use crate::{
     backup::Backup,
-    error::{Error, Kind},
+    error::Error,
     ids::{ColumnBuilder, IdError, Targets, Text},
     report::Outcome,
 };
@@ -75,26 +75,31 @@ pub(super) async fn delete_at_most(run: &Run<'_>, most: usize) -> Result<(), Err
 /// What is on the inputs of a batch: saved, if there is a backup. Inputs of which that cannot be found out are
 /// settled and left out.
 async fn survey(run: &Run<'_>, batch: Batch, permit: SendPermit) -> Vec<(Vec<u32>, Found)> {
-    let (mut surveyed, mut parts) = (Vec::new(), Parts::new(batch.ids, permit));
+    let mut surveyed = surveyed_once(run, Parts::new(batch.ids, permit), batch.in_doubt).await;
+    // Every input has at least an annotation of its own level. A list may be late, and not show yet what was added just before.
+    let mut missing = Vec::new();
+    for (inputs, found) in &mut surveyed {
+        missing.extend(inputs.extract_if(.., |id| !found.annotations.contains_key(id)));
+    }
+    if !missing.is_empty() && run.wait_for_lists().await.is_ok() {
+        surveyed.extend(surveyed_once(run, Parts::without_permit(missing), batch.in_doubt).await);
+    }
+    surveyed
+}
+
+async fn surveyed_once(run: &Run<'_>, mut parts: Parts, in_doubt: bool) -> Vec<(Vec<u32>, Found)> {
+    let mut surveyed = Vec::new();
     while let Some((mut inputs, permit)) = parts.next(run).await {
-        match all_pages(run, &mut inputs, permit, batch.in_doubt).await {
+        match all_pages(run, &mut inputs, permit, in_doubt).await {
             Ok(found) => surveyed.push((inputs, found)),
-            Err(setback) => match parts.failed(inputs, setback) {
-                // An input that is not there has nothing on it.
-                Some((inputs, error)) if is_no_input(&error) => {
-                    run.call.settle(&inputs, Outcome::Absent, Some(&error));
-                }
-                Some((inputs, error)) => run.cannot_look(&inputs, &error, batch.in_doubt),
+            Err(setback) => match parts.failed(run, inputs, setback).await {
+                Some(Unlisted::NoInput(inputs, _)) => surveyed.push((inputs, Found::default())),
+                Some(Unlisted::Failed(inputs, error)) => run.cannot_look(&inputs, &error, in_doubt),
                 None => {}
             },
         }
     }
     surveyed
-}
-
-/// INPUT_DOES_NOT_EXIST. Others of its kind may be about the app.
-pub(super) fn is_no_input(error: &Error) -> bool {
-    matches!(error, Error::Api(status) if status.kind() == Kind::NotFound && status.code == 30102)
 }
 
 /// What is on some inputs. Those that are listed in another spelling are settled and taken out of `inputs`.
@@ -130,7 +135,6 @@ async fn all_pages(
 async fn delete_found(run: &Run<'_>, inputs: &[u32], found: &Found, backup: Option<&Backup>) {
     let is_known = |id: &u32| found.annotations.contains_key(id);
     let (known, missing): (Vec<u32>, Vec<u32>) = inputs.iter().partition(|id| is_known(id));
-    // Every input has at least an annotation of its own level.
     run.call.settle(&missing, Outcome::Absent, None);
     let (bare, busy): (Vec<u32>, Vec<u32>) = known.iter().partition(|id| found.annotations[id].is_empty());
     run.call.settle(&bare, Outcome::Deleted, None);

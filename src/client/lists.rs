@@ -17,9 +17,9 @@ use super::{
 };
 use crate::{
     LOGGER,
-    error::Error,
+    error::{Error, Kind},
     ids::Text,
-    wire::{Listed, api::ListAnnotationsRequest},
+    wire::{Listed, StatusCode, api::ListAnnotationsRequest},
 };
 
 /// The most annotations on a page (Clarifai's documentation).
@@ -164,7 +164,8 @@ impl<'a> Pages<'a> {
                     self.weight = bytes.checked_div(answer.annotations.len()).unwrap_or(self.weight);
                     return Ok((answer, size));
                 }
-                Err(Setback::Failed(error)) if error.is_too_large() && size > 1 => {
+                // An answer of more than 128 MB is a FAILURE (Clarifai's documentation).
+                Err(Setback::Failed(error)) if size > 1 && (error.is_too_large() || is_failure(&error)) => {
                     log::debug!(target: LOGGER, "a page of {size} annotations is too large: {error}");
                     self.weight = self.weight.max(memory::BUDGET / size + 1);
                 }
@@ -228,6 +229,10 @@ impl<'a> Pages<'a> {
         };
         Ok(())
     }
+}
+
+fn is_failure(error: &Error) -> bool {
+    error.code() == Some(StatusCode::Failure as i32)
 }
 
 /// Annotations that were listed, each once.
@@ -361,10 +366,23 @@ pub struct Parts {
     permit: Option<SendPermit>,
 }
 
+/// What lists do not tell about, however few IDs they name.
+pub enum Unlisted {
+    /// The service says that the input is not there.
+    NoInput(Vec<u32>, Arc<Error>),
+    /// They cannot be listed. Where the service says that something is not there, it is the app.
+    Failed(Vec<u32>, Arc<Error>),
+}
+
 impl Parts {
     /// A batch that is sent with this permit.
     pub fn new(ids: Vec<u32>, permit: SendPermit) -> Self {
         Self { open: vec![ids], permit: Some(permit) }
+    }
+
+    /// A batch whose permits are acquired as they are needed.
+    pub fn without_permit(ids: Vec<u32>) -> Self {
+        Self { open: vec![ids], permit: None }
     }
 
     /// The next part, with its permit; none when all are listed or the run is stopped.
@@ -377,15 +395,50 @@ impl Parts {
         Some((ids, permit))
     }
 
-    /// This part could not be listed. Gives it back with the error when smaller parts will not do better.
-    pub fn failed(&mut self, ids: Vec<u32>, setback: Setback) -> Option<(Vec<u32>, Arc<Error>)> {
+    /// This part could not be listed. Gives it back when smaller parts will not do better; none when they may, and when the
+    /// run is stopped.
+    pub async fn failed(&mut self, run: &Run<'_>, ids: Vec<u32>, setback: Setback) -> Option<Unlisted> {
         let Setback::Failed(error) = setback else { return None };
-        if ids.len() == 1 || Verdict::on(&error) != Verdict::Refused {
-            return Some((ids, error));
+        let is_input = if error.kind() == Some(Kind::NotFound) {
+            match is_about_an_input(run, &error).await {
+                Ok(is_input) => is_input,
+                Err(Setback::Failed(error)) => return Some(Unlisted::Failed(ids, error)),
+                Err(Setback::Stopped) => return None,
+            }
+        } else {
+            false
+        };
+        let may_do_better = is_input || (error.kind() != Some(Kind::NotFound) && is_refused(&error));
+        match ids.len() {
+            1 if is_input => Some(Unlisted::NoInput(ids, error)),
+            2.. if may_do_better => {
+                let (first, second) = ids.split_at(ids.len() / 2);
+                self.open.extend([second.to_vec(), first.to_vec()]);
+                None
+            }
+            _ => Some(Unlisted::Failed(ids, error)),
         }
-        let (first, second) = ids.split_at(ids.len() / 2);
-        self.open.extend([second.to_vec(), first.to_vec()]);
-        None
+    }
+}
+
+fn is_refused(error: &Error) -> bool {
+    Verdict::on(error) == Verdict::Refused
+}
+
+/// Whether a list was refused because an input is not there, rather than the app. The service has one code for both: a list
+/// of the app, which names no input, tells them apart.
+pub async fn is_about_an_input(run: &Run<'_>, error: &Error) -> Result<bool, Setback> {
+    if error.code() == Some(StatusCode::InputDoesNotExist as i32) {
+        return Ok(true);
+    }
+    let probe = async {
+        let request = ListAnnotationsRequest { per_page: 1, ..page_request(run, 1) };
+        list(run, request, 1, run.acquire().await?).await.map(drop)
+    };
+    match run.client.app_exists.get_or_try_init(|| probe).await {
+        Ok(()) => Ok(true),
+        Err(Setback::Failed(error)) if error.kind() == Some(Kind::NotFound) => Ok(false),
+        Err(setback) => Err(setback),
     }
 }
 
@@ -393,6 +446,8 @@ fn page_request(run: &Run<'_>, page: u32) -> ListAnnotationsRequest {
     ListAnnotationsRequest {
         user_app_id: Some(run.client.user_app_id()),
         list_all_annotations: true,
+        // What is saved must be whole.
+        return_model_output: run.backup.is_some(),
         page,
         ..Default::default()
     }
@@ -435,6 +490,7 @@ async fn list(
         let error = match run.persist(permit, attempt, is_worth).await {
             Ok(annotations) => {
                 let bytes = annotations.iter().map(|it| it.message.len()).sum();
+                let _ = run.client.app_exists.set(());
                 all.learn(annotations.len(), bytes);
                 memory.keep(annotations.len(), bytes);
                 return Ok(Answer { annotations, memory });

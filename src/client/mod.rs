@@ -22,6 +22,8 @@ mod spelling;
 
 use std::{collections::HashSet, path::PathBuf, sync::Arc};
 
+use tokio::sync::OnceCell;
+
 use crate::{
     config::{ConfigurationError, Settings},
     error::Error,
@@ -58,12 +60,16 @@ pub struct Client {
     channel: Arc<Channel>,
     traffic: Arc<PerProcess<Traffic>>,
     user_app: Arc<UserApp>,
+    /// Set once a list of the app was served.
+    app_exists: Arc<OnceCell<()>>,
 }
 
 /// What the requests of this process share.
 struct Traffic {
     rate_limiter: RateLimiter,
     coalescer: Arc<Coalescer>,
+    /// Of single deletions that look first.
+    looking_coalescer: Arc<Coalescer>,
     memory: Memory,
 }
 
@@ -77,6 +83,7 @@ impl Client {
             channel: Arc::new(Channel::new(&settings)?),
             traffic: Arc::default(),
             user_app: user_app(&settings),
+            app_exists: Arc::default(),
             settings: Arc::new(settings),
         })
     }
@@ -87,7 +94,12 @@ impl Client {
     /// [`ConfigurationError`] when an ID is empty.
     pub fn for_app(&self, app_id: String, user_id: Option<String>) -> Result<Self, ConfigurationError> {
         let settings = self.settings.for_app(app_id, user_id)?;
-        Ok(Self { user_app: user_app(&settings), settings: Arc::new(settings), ..self.clone() })
+        Ok(Self {
+            user_app: user_app(&settings),
+            app_exists: Arc::default(),
+            settings: Arc::new(settings),
+            ..self.clone()
+        })
     }
 
     /// The settings in force.
@@ -127,7 +139,8 @@ impl Client {
 
     /// Posts the annotations of a backup, of this client's app and on these inputs, if any are given, save those that
     /// are there: their outcome is [`Outcome::Absent`], and that of the posted ones [`Outcome::Deleted`], which is here
-    /// the deletion undone. Tells too how many rows of the backup a later one replaces.
+    /// the deletion undone. Tells too how many rows of the backup a later one replaces. With `as_caller` what users made
+    /// is posted without their names, as the caller's own: only the owner of an app may post for others.
     ///
     /// # Errors
     /// [`Error::Closed`]; [`Error::Backup`] when the file cannot be read, is no backup, or holds annotations of other
@@ -137,9 +150,10 @@ impl Client {
         call: &Call,
         backup: PathBuf,
         input_ids: Option<HashSet<String>>,
+        as_caller: bool,
     ) -> Result<(Report, usize), Error> {
         self.channel.open()?;
-        restore::run(self, call, backup, input_ids).await
+        restore::run(self, call, backup, input_ids, as_caller).await
     }
 
     /// Deletes the single annotation that a call names. It shares a request with others that come at the same time.
@@ -155,6 +169,10 @@ impl Client {
             (Outcome::Deleted, _) => Ok(()),
             (Outcome::Absent, _) if missing_ok => Ok(()),
             (outcome, Some(error)) => Err(Failure { outcome, error: Error::clone(error) }),
+            (Outcome::Absent, None) => {
+                let message = "a list does not show it".into();
+                Err(Failure { outcome: Outcome::Absent, error: Error::Listing { message } })
+            }
             // The runtime that carried it was shut down.
             (outcome, None) => Err(Failure { outcome, error: Error::Ended { how: "abandoned".into() } }),
         }
@@ -164,6 +182,7 @@ impl Client {
         self.traffic.get_or_init(|| Traffic {
             rate_limiter: RateLimiter::new(&self.settings),
             coalescer: Arc::default(),
+            looking_coalescer: Arc::default(),
             memory: Memory::default(),
         })
     }
@@ -178,8 +197,10 @@ impl Client {
         self.channel.try_acquire(&self.traffic().rate_limiter).await
     }
 
-    fn coalescer(&self) -> &Arc<Coalescer> {
-        &self.traffic().coalescer
+    /// The queue of single deletions that look first, or do not.
+    fn coalescer(&self, look_first: bool) -> &Arc<Coalescer> {
+        let Traffic { coalescer, looking_coalescer, .. } = self.traffic();
+        if look_first { looking_coalescer } else { coalescer }
     }
 
     /// What the answers to lists may take.

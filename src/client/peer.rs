@@ -17,7 +17,7 @@ use super::heard::Facts;
 use crate::{
     config::{Origin, Proxy, Settings},
     error::{self, Error, Reach},
-    wire::{self, StatusCode, api, status_name},
+    wire::{self, StatusCode, api, status_text},
 };
 
 /// What to do where no way leads to the service.
@@ -89,19 +89,47 @@ impl Peer {
         readable
     }
 
-    /// What the service said in an answer.
-    pub fn said(&self, status: Option<api::status::Status>) -> Result<(), Error> {
+    /// What the service said in an answer. A success with another code than SUCCESS is given back.
+    pub fn said(&self, status: Option<api::status::Status>) -> Result<Option<error::Status>, Error> {
         match status {
-            Some(status) if status.code == StatusCode::Success as i32 => Ok(()),
-            Some(status) if status.code != StatusCode::Zero as i32 => Err(Error::Api(error::Status {
-                code: status.code,
-                name: status_name(status.code)
-                    .map_or_else(|| format!("UNKNOWN_CODE_{}", status.code), str::to_owned),
-                description: self.readable(&status.description),
-                details: self.readable(&status.details),
-                request_id: self.readable(&status.req_id),
-            })),
+            Some(status) if status.code == StatusCode::Success as i32 => Ok(None),
+            Some(status) if wire::is_success(status.code) => Ok(Some(self.status(status))),
+            Some(status) if status.code != StatusCode::Zero as i32 => Err(Error::Api(self.status(status))),
             _ => Err(Error::Api(error::Status::absent())),
+        }
+    }
+
+    /// What the service said of the annotations of a post: of a single one that was refused, its own status stands beside
+    /// that of the answer.
+    pub fn said_of_post(
+        &self,
+        answer: api::MultiAnnotationResponse,
+        posted: usize,
+    ) -> Result<Option<error::Status>, Error> {
+        let own = match (posted, answer.annotations.as_slice()) {
+            (1, [annotation]) => wire::parse_annotation(annotation).ok().and_then(|it| it.status),
+            _ => None,
+        };
+        const NO_FAILURE: [i32; 3] = [
+            StatusCode::Zero as i32,
+            StatusCode::AnnotationSuccess as i32,
+            StatusCode::AnnotationPending as i32,
+        ];
+        self.said(answer.status).map_err(|error| match (error, own) {
+            (Error::Api(status), Some(own)) if !NO_FAILURE.contains(&own.code) => {
+                Error::Api(status.with_own(&self.status(own)))
+            }
+            (error, _) => error,
+        })
+    }
+
+    fn status(&self, status: api::status::Status) -> error::Status {
+        error::Status {
+            code: status.code,
+            name: status_text(status.code),
+            description: self.readable(&status.description),
+            details: self.readable(&status.details),
+            request_id: self.readable(&status.req_id),
         }
     }
 

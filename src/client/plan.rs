@@ -9,8 +9,7 @@ use super::{
     call::{Call, Progress},
     channel::SendPermit,
     dispatch::{Batch, Form, Run, Setback, departures},
-    inputs::is_no_input,
-    lists::{self, Pages, Parts},
+    lists::{self, Pages, Parts, Unlisted},
     precautions::over_the_limit,
     spelling::respelled_input,
 };
@@ -84,11 +83,9 @@ async fn look_up(run: &Run<'_>, batch: Batch, permit: SendPermit) -> Result<Vec<
         };
         match listed {
             Ok(part) => looked.push(part),
-            Err(setback) => match parts.failed(ids, setback) {
-                Some((ids, error)) if is_no_input(&error) => {
-                    looked.push(Looked { ids, ..Looked::default() });
-                }
-                Some((ids, error)) => return Err(about(run, &ids, error)),
+            Err(setback) => match parts.failed(run, ids, setback).await {
+                Some(Unlisted::NoInput(ids, _)) => looked.push(Looked { ids, ..Looked::default() }),
+                Some(Unlisted::Failed(ids, error)) => return Err(about(run, &ids, error)),
                 None => {}
             },
         }

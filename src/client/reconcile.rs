@@ -4,7 +4,12 @@
 //! What the service does with a batch of which one pair is missing is not documented: it may refuse it whole,
 //! do the rest, or do the rest and still answer with a failure. So nothing is concluded from the answer alone.
 //! ONE list tells which pairs are there still; these are sent again on their own; when they are refused once
-//! more, they are halved until the culprits stand alone, and one last list confirms that those are there.
+//! more, they are sent in smaller parts until the refused ones stand alone, and one last list confirms that those are there.
+//!
+//! The parts are halves at first; each success doubles the next part, and after a single refused annotation comes a single
+//! one. So one refused pair among many costs a logarithm of requests, and a run of them one request each. Where the service
+//! denies permission, what one maker made goes together: permission is by maker (Clarifai's documentation), so a refused
+//! part of one maker, of which one is refused alone as well, is refused whole.
 //!
 //! Nor is it documented whether a list shows a deletion at once. Where a list and an answer contradict each other,
 //! the list may be late: it is asked again, with growing pauses, before anything is called failed.
@@ -18,7 +23,7 @@ use tokio::time;
 
 use super::{
     dispatch::{Run, Setback},
-    lists::{self, Pages},
+    lists::{self, Pages, Parts, Unlisted},
     retry::{self, Verdict},
     spelling::respelled_input,
 };
@@ -48,6 +53,10 @@ struct Part {
     looks: u32,
     /// It failed alone, for a reason that tells nothing, and was sent once more.
     tried_alone: bool,
+    /// It was split off and not sent since.
+    is_waiting: bool,
+    /// A list does not show it, and the service denied permission: it may be there, where the caller may not see it.
+    is_unlisted: bool,
 }
 
 /// How often a list is asked that may be late, in all; and how long, as a share of `request_timeout`, the first
@@ -64,11 +73,28 @@ enum LookedAt {
     SinceItsLastRequest,
 }
 
+/// What has to be settled of a batch.
+struct Resolution {
+    /// The last is next.
+    open: Vec<Part>,
+    /// Refused alone.
+    culprits: Vec<Part>,
+    /// How many are sent together of what was split.
+    size: usize,
+    /// Who made what lists showed.
+    makers: HashMap<u32, String>,
+}
+
 /// Settles every ID of a batch whose request ended with `error`.
 pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
-    let mut open = vec![Part::new(run, ids, error)];
-    let mut culprits = Vec::new();
-    while let Some(mut part) = open.pop() {
+    let first = Part::new(run, ids, error);
+    let mut all =
+        Resolution { open: vec![first], culprits: Vec::new(), size: usize::MAX, makers: HashMap::new() };
+    while let Some(mut part) = all.open.pop() {
+        if part.is_waiting {
+            all.send_some(run, part).await;
+            continue;
+        }
         let verdict = Verdict::on(&part.error);
         match verdict {
             Verdict::TurnedAway | Verdict::Hopeless => {
@@ -84,43 +110,172 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
                 }
             }
             Verdict::Mixed => (part.doubt, part.looked_at) = (true, LookedAt::Never),
-            Verdict::Refused => {}
+            // A post may have been carried out whose answer was too large.
+            Verdict::Refused => part.doubt |= part.error.is_too_large(),
         }
 
         part.unseen = true;
         part.suspect |= part.is_vague();
 
         let carried = part.ids.len();
+        if part.is_unlisted && part.is_denied() {
+            match carried {
+                1 => all.refused_alone(run, part),
+                _ => all.split(run, part).await,
+            }
+            continue;
+        }
         let look_again = part.looks < LOOKS && part.is_said_to_be_done();
         let must_look = part.looked_at == LookedAt::Never || look_again;
-        if must_look && run.call.targets().are_pairs() && !sift(run, &mut part).await {
+        if must_look && run.call.targets().are_pairs() && !all.sift(run, &mut part).await {
             continue;
         }
         if verdict == Verdict::Unanswered {
             if part.unanswered < run.client.settings.limits.max_attempts {
-                open.extend(send_again(run, part).await);
+                all.open.extend(send_again(run, part).await);
             } else {
                 run.call.settle(&part.ids, Outcome::Unknown, Some(&part.error));
             }
         } else if part.ids.len() < carried {
-            open.extend(send_again(run, part).await);
+            all.open.extend(send_again(run, part).await);
         } else if look_again && run.call.targets().are_pairs() {
-            open.push(part);
+            all.open.push(part);
         } else if carried == 1 && part.is_vague() && !part.tried_alone {
             part.tried_alone = true;
-            open.extend(send_again(run, part).await);
+            all.open.extend(send_again(run, part).await);
         } else if carried == 1 {
-            culprits.push(part);
+            all.refused_alone(run, part);
         } else {
-            log::debug!(target: LOGGER, "a refused batch of {carried} is split in halves");
-            let (first, second) = part.ids.split_at(carried / 2);
-            for half in [first, second] {
-                let half = Part { ids: half.to_vec(), error: Arc::clone(&part.error), ..part };
-                open.extend(send_again(run, half).await);
+            all.split(run, part).await;
+        }
+    }
+    confirm(run, all.culprits).await;
+}
+
+impl Resolution {
+    /// Sends the first few of what was split, and leaves the rest for later.
+    async fn send_some(&mut self, run: &Run<'_>, mut part: Part) {
+        if let Some(rest) = part.split_off(self.size) {
+            self.open.push(rest);
+        }
+        part.is_waiting = false;
+        match send_again(run, part).await {
+            Some(failed) => self.open.push(failed),
+            None => self.size = self.size.saturating_mul(2),
+        }
+    }
+
+    /// A part that was refused, and of which everything is there, goes on in smaller ones.
+    async fn split(&mut self, run: &Run<'_>, mut part: Part) {
+        let carried = part.ids.len();
+        log::debug!(target: LOGGER, "a refused batch of {carried} is split");
+        part.is_waiting = true;
+        if part.error.kind() == Some(Kind::PermissionDenied) {
+            let makers = &self.makers;
+            part.ids.sort_by_key(|id| (makers.get(id), *id));
+            let maker = makers.get(&part.ids[0]).cloned();
+            let of_maker = part.ids.partition_point(|id| makers.get(id) == maker.as_ref());
+            if let Some(others) = part.split_off(of_maker) {
+                self.open.extend([others, part]);
+                self.size = usize::MAX;
+                return;
+            }
+            if let Some(maker) = maker {
+                return self.try_one_of(run, part, &maker).await;
+            }
+        }
+        self.size = carried / 2;
+        self.open.push(part);
+    }
+
+    /// A part that one maker made was denied. If one of it is denied alone as well, all of it is.
+    async fn try_one_of(&mut self, run: &Run<'_>, mut part: Part, maker: &str) {
+        let carried = part.ids.len();
+        let Some(rest) = part.split_off(1) else { return self.open.push(part) };
+        part.is_waiting = false;
+        match send_again(run, part).await {
+            Some(one) if one.error.kind() == Some(Kind::PermissionDenied) => {
+                let error = Arc::new(Error::Listing { message: denied(maker, carried, &one.error) });
+                for id in rest.ids.clone() {
+                    self.refused_alone(run, Part { ids: vec![id], error: Arc::clone(&error), ..rest });
+                }
+                self.refused_alone(run, one);
+            }
+            failed => {
+                self.size = 2;
+                self.open.push(rest);
+                self.open.extend(failed);
             }
         }
     }
-    confirm(run, culprits).await;
+
+    /// This stands alone, and was refused. It is told now, and confirmed when the whole batch is through.
+    fn refused_alone(&mut self, run: &Run<'_>, part: Part) {
+        self.size = 1;
+        let outcome = if part.is_unlisted { Outcome::Failed } else { part.outcome_if_open(part.looks) };
+        run.call.settle(&part.ids, outcome, Some(&part.error));
+        if run.call.is_first_refusal() {
+            let target = run.call.targets().get(part.ids[0] as usize);
+            let which = match target.annotation_id {
+                Some(annotation_id) => format!("annotation {annotation_id:?} of input {:?}", target.input_id),
+                None => format!("input {:?}", target.input_id),
+            };
+            log::warn!(target: LOGGER, "the service refuses {which}: {}. Going on with the others", part.error);
+        }
+        if !part.is_unlisted {
+            self.culprits.push(part);
+        }
+    }
+
+    /// Settles with one list what is gone of a part of pairs, and keeps the rest. False when nothing is left
+    /// to do for it.
+    async fn sift(&mut self, run: &Run<'_>, part: &mut Part) -> bool {
+        pause_before_look(run, part.looks).await;
+        let Some(Looked { there, unclear, makers }) = look(run, part).await else {
+            return false;
+        };
+        self.makers.extend(makers);
+        for (id, error) in &unclear {
+            part.settle_unclear(run, *id, error);
+        }
+        part.ids.retain(|id| !unclear.contains_key(id));
+        let is_done = |id: u32| there.contains(&id) == run.wants_it_there();
+        let (done, open): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| is_done(id));
+        let error = part.error_of_each();
+        if part.is_denied() && !done.is_empty() {
+            // Each of them is asked for on its own, whether it is denied.
+            run.call.settle(&done, Outcome::Failed, Some(&error));
+            let looked_at = LookedAt::SinceItsLastRequest;
+            let error = Arc::clone(&part.error);
+            let unlisted = Part { ids: done, error, looked_at, is_unlisted: true, ..*part };
+            if part.ids.len() == 1 {
+                self.refused_alone(run, unlisted);
+            } else {
+                self.size = usize::MAX;
+                self.open.push(Part { is_waiting: true, ..unlisted });
+            }
+        } else {
+            run.call.settle(&done, part.outcome_if_done(), Some(&error));
+        }
+        // Should the run be stopped before it is sent again, this stands.
+        run.call.settle(&open, part.outcome_if_open(part.looks), Some(&error));
+        part.looks += 1;
+        (part.unseen, part.looked_at) = (false, LookedAt::SinceItsLastRequest);
+        part.ids = open;
+        !part.ids.is_empty()
+    }
+}
+
+/// Why the annotations of a maker are not deleted that went together.
+fn denied(maker: &str, carried: usize, error: &Error) -> String {
+    format!(
+        "refused together with what {maker:?} made beside it ({carried} annotations, of which one was refused alone as well: \
+         {}). Only the owner of an app may change what others made",
+        match error {
+            Error::Api(status) => status.name.as_str(),
+            _ => "",
+        }
+    )
 }
 
 /// Sends a part on its own. Comes back with it when that fails too.
@@ -132,34 +287,18 @@ async fn send_again(run: &Run<'_>, mut part: Part) -> Option<Part> {
         part.looked_at = LookedAt::BeforeItsLastRequest;
     }
     match run.send(&part.ids, permit).await {
-        Ok(()) | Err(Setback::Stopped) => None,
+        Ok(()) => {
+            if part.is_unlisted {
+                run.call.settle(&part.ids, Outcome::Absent, Some(&part.error_of_each()));
+            }
+            None
+        }
+        Err(Setback::Stopped) => None,
         Err(Setback::Failed(error)) => {
             part.error = error;
             Some(part)
         }
     }
-}
-
-/// Settles with one list what is gone of a part of pairs, and keeps the rest. False when nothing is left
-/// to do for it.
-async fn sift(run: &Run<'_>, part: &mut Part) -> bool {
-    pause_before_look(run, part.looks).await;
-    let Some(Looked { there, unclear }) = look(run, part).await else {
-        return false;
-    };
-    for (id, error) in &unclear {
-        part.settle_unclear(run, *id, error);
-    }
-    part.ids.retain(|id| !unclear.contains_key(id));
-    let is_done = |id: u32| there.contains(&id) == run.wants_it_there();
-    let (done, open): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| is_done(id));
-    run.call.settle(&done, part.outcome_if_done(), Some(&part.error));
-    // Should the run be stopped before it is sent again, this stands.
-    run.call.settle(&open, part.outcome_if_open(part.looks), Some(&part.error));
-    part.looks += 1;
-    (part.unseen, part.looked_at) = (false, LookedAt::SinceItsLastRequest);
-    part.ids = open;
-    !part.ids.is_empty()
 }
 
 /// The culprits stand alone: one list tells which of them are there still; more, where it may be late.
@@ -179,7 +318,7 @@ async fn confirm(run: &Run<'_>, culprits: Vec<Part>) {
         let ids = open.iter().flat_map(|part| part.ids.iter().copied()).collect();
         let together = Part { ids, error: Arc::clone(&first.error), ..*first };
         pause_before_look(run, looks).await;
-        let Some(Looked { there, unclear }) = look(run, &together).await else {
+        let Some(Looked { there, unclear, .. }) = look(run, &together).await else {
             return;
         };
         open.retain(|part| match unclear.get(&part.ids[0]) {
@@ -201,6 +340,10 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
         pause_before_look(run, look).await;
         match is_cleared(run, part.ids[0]).await {
             Err(setback) => return undecided(run, part, setback),
+            // There may be something that the caller may not see.
+            Ok(true) if part.is_denied() => {
+                return run.call.settle(&part.ids, Outcome::Failed, Some(&part.error));
+            }
             Ok(true) => return run.call.settle(&part.ids, part.outcome_if_done(), Some(&part.error)),
             Ok(false) => run.call.settle(&part.ids, part.outcome_if_open(look), Some(&part.error)),
         }
@@ -214,7 +357,16 @@ async fn confirm_input(run: &Run<'_>, part: &Part) {
 async fn is_cleared(run: &Run<'_>, id: u32) -> Result<bool, Setback> {
     let ids = [id];
     let mut pages = Pages::new(&ids, run.acquire().await?);
-    while let Some(page) = pages.next(run).await? {
+    loop {
+        let page = match pages.next(run).await {
+            Ok(Some(page)) => page,
+            Ok(None) => break,
+            Err(Setback::Failed(error)) if error.kind() == Some(Kind::NotFound) => {
+                let is_input = lists::is_about_an_input(run, &error).await?;
+                return if is_input { Ok(true) } else { Err(Setback::Failed(error)) };
+            }
+            Err(setback) => return Err(setback),
+        };
         if page.annotations.iter().any(|(_, listed)| !listed.annotation.input_level) {
             return Ok(false);
         }
@@ -234,33 +386,47 @@ async fn pause_before_look(run: &Run<'_>, looks: u32) {
 }
 
 /// What one list shows of a part.
+#[derive(Default)]
 struct Looked {
     there: HashSet<u32>,
+    /// Who made those that are there, as far as it is known.
+    makers: HashMap<u32, String>,
     /// Those of which it does not tell whether they are there, and why.
     unclear: HashMap<u32, Arc<Error>>,
 }
 
-/// Which pairs of a part are there, by one list; by several, where one is too large. `None` when that cannot be found
+/// Which pairs of a part are there, by one list; by several, where one is refused. `None` when that cannot be found
 /// out; then it is settled.
 async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
-    let mut looked = Looked { there: HashSet::new(), unclear: HashMap::new() };
-    let mut open = vec![part.ids.clone()];
-    while let Some(ids) = open.pop() {
-        let listed = async { lists::pairs(run, &ids, run.acquire().await?).await };
-        match listed.await {
+    let (mut looked, mut parts) = (Looked::default(), Parts::without_permit(part.ids.clone()));
+    let mut is_known = true;
+    let mut left: HashSet<u32> = part.ids.iter().copied().collect();
+    while let Some((ids, permit)) = parts.next(run).await {
+        match lists::pairs(run, &ids, permit).await {
             Ok(listed) => {
                 looked.unclear.extend(listed.unclear());
-                looked.there.extend(listed.there.iter().map(|(id, _)| *id));
+                for (id, listed) in &listed.there {
+                    looked.there.insert(*id);
+                    looked.makers.extend(listed.creator().map(|maker| (*id, maker.to_owned())));
+                }
+                ids.iter().for_each(|id| _ = left.remove(id));
             }
-            Err(Setback::Failed(error)) if error.is_too_large() && ids.len() > 1 => {
-                let (first, second) = ids.split_at(ids.len() / 2);
-                open.extend([first.to_vec(), second.to_vec()]);
-            }
-            Err(setback) => {
-                undecided(run, part, setback);
-                return None;
-            }
+            Err(setback) => match parts.failed(run, ids, setback).await {
+                Some(Unlisted::NoInput(ids, _)) => ids.iter().for_each(|id| _ = left.remove(id)),
+                Some(Unlisted::Failed(_, error)) => {
+                    is_known = false;
+                    undecided(run, part, Setback::Failed(error));
+                }
+                None => {}
+            },
         }
+        if !is_known {
+            return None;
+        }
+    }
+    if !left.is_empty() {
+        undecided(run, part, Setback::Stopped);
+        return None;
     }
     Some(looked)
 }
@@ -308,7 +474,30 @@ impl Part {
             unanswered: 0,
             looks: 0,
             tried_alone: false,
+            is_waiting: false,
+            is_unlisted: false,
         }
+    }
+
+    /// Cuts it after so many IDs; the rest, if there is any, as it stands.
+    fn split_off(&mut self, count: usize) -> Option<Self> {
+        let rest = self.ids.split_off(count.min(self.ids.len()));
+        (!rest.is_empty()).then(|| Self { ids: rest, error: Arc::clone(&self.error), ..*self })
+    }
+
+    /// The error as it may stand beside each of its IDs.
+    fn error_of_each(&self) -> Arc<Error> {
+        match &*self.error {
+            Error::Api(status) if self.ids.len() > 1 => {
+                Arc::new(Error::Api(status.of_one_among(self.ids.len())))
+            }
+            _ => Arc::clone(&self.error),
+        }
+    }
+
+    /// Whether the service says that the caller may not do it, so that what a list does not show may be there all the same.
+    fn is_denied(&self) -> bool {
+        self.deletes && !self.doubt && self.error.kind() == Some(Kind::PermissionDenied)
     }
 
     /// A list does not tell whether this is there, in the spelling that was asked for. Nothing more is done with it.
@@ -325,13 +514,15 @@ impl Part {
 
     /// Whether it failed for a reason that tells nothing of what was done before.
     fn is_vague(&self) -> bool {
-        const CLEAR: [i32; 4] = [
+        const CLEAR: [i32; 5] = [
             StatusCode::ConnBadRequestFormat as i32,
             StatusCode::ConnInvalidRequest as i32,
             StatusCode::AnnotationInvalidArgument as i32,
             StatusCode::InputInvalidArgument as i32,
+            StatusCode::DatabaseDuplicateKey as i32,
         ];
-        matches!(&*self.error, Error::Api(status) if status.kind() == Kind::Other && !CLEAR.contains(&status.code))
+        let Error::Api(status) = &*self.error else { return false };
+        status.kind() == Kind::Other && !self.error.is_too_large() && !CLEAR.contains(&status.code)
     }
 
     /// Whether a list that shows it may be late.
@@ -341,7 +532,7 @@ impl Part {
 
     /// The outcome of what a list shows to be as it should.
     fn outcome_if_done(&self) -> Outcome {
-        if self.doubt { Outcome::Deleted } else { Outcome::Absent }
+        if self.doubt || self.suspect { Outcome::Deleted } else { Outcome::Absent }
     }
 
     /// The outcome of what the list after so many others shows not to be so. While that may be late it is unknown; and for

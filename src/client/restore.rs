@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
+use prost::DecodeError;
 use tokio::{sync::mpsc, task, time};
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
     call::Call,
     channel::SendPermit,
     dispatch::{Form, Run, batches, log_summary, permitted},
-    lists::{self, Parts},
+    lists::{self, Parts, Unlisted},
     plan::stopped_by,
     precautions,
 };
@@ -26,11 +27,16 @@ use crate::{
     error::Error,
     journal,
     report::{Outcome, Report},
-    wire::{SET_BY_SERVICE, without_fields},
+    wire::{Listed, MAX_REQUEST_BYTES, OWNER, SET_BY_SERVICE, without_fields},
 };
 
 /// For so long a list may show what is deleted, as a share of `request_timeout`: as long as for a deletion.
 const LATE: f64 = 0.1;
+
+/// The most bytes of annotations in one post: the service takes requests of 10 MiB (`MAX_REQUEST_BYTES`), which have some
+/// bytes around each annotation.
+const MOST_POSTED_BYTES: usize = 8 << 20;
+const _: () = assert!(MOST_POSTED_BYTES < MAX_REQUEST_BYTES);
 
 /// Batches that are read ahead.
 const READ_AHEAD: usize = 4;
@@ -41,6 +47,7 @@ pub(super) async fn run(
     call: &Call,
     backup: PathBuf,
     input_ids: Option<HashSet<String>>,
+    as_caller: bool,
 ) -> Result<(Report, usize), Error> {
     let settings = Arc::clone(&client.settings);
     let find = move || {
@@ -55,7 +62,7 @@ pub(super) async fn run(
     let path = copies.reader().path().to_owned();
     call.name(Arc::clone(&copies.targets));
     let limits = &client.settings.limits;
-    let mut messages = read(copies, limits.batch_size);
+    let mut messages = read(copies, limits.batch_size, as_caller);
     let messages = stream::poll_fn(|context| messages.poll_recv(context));
     let batches = stream::iter(batches(call, limits.batch_size)).zip(messages);
     let all = permitted(client, call, batches);
@@ -89,7 +96,7 @@ fn note_restoration(journals: &[PathBuf], backup: &Path, restored: usize) -> Res
 }
 
 /// Reads annotations on a thread that may wait for a disk, a batch at a time, in their order.
-fn read(copies: Copies, batch_size: usize) -> mpsc::Receiver<Result<Vec<Bytes>, Error>> {
+fn read(copies: Copies, batch_size: usize, as_caller: bool) -> mpsc::Receiver<Result<Vec<Bytes>, Error>> {
     let (sender, messages) = mpsc::channel(READ_AHEAD);
     task::spawn_blocking(move || {
         let mut all = match copies.messages() {
@@ -97,7 +104,7 @@ fn read(copies: Copies, batch_size: usize) -> mpsc::Receiver<Result<Vec<Bytes>, 
             Err(error) => return drop(sender.blocking_send(Err(error))),
         };
         while all.peek().is_some() {
-            let batch = all.by_ref().take(batch_size).map(|message| postable(&message?)).collect();
+            let batch = all.by_ref().take(batch_size).map(|message| postable(&message?, as_caller)).collect();
             // When nobody reads any more, the run was stopped.
             if sender.blocking_send(batch).is_err() {
                 break;
@@ -107,9 +114,15 @@ fn read(copies: Copies, batch_size: usize) -> mpsc::Receiver<Result<Vec<Bytes>, 
     messages
 }
 
-/// An annotation as it may be posted: without what the service sets itself.
-fn postable(message: &Bytes) -> Result<Bytes, Error> {
-    without_fields(message, &SET_BY_SERVICE).map_err(|error| Error::Backup {
+/// An annotation as it may be posted: without what the service sets itself and, as the caller's own, without the user who
+/// made it.
+fn postable(message: &Bytes, as_caller: bool) -> Result<Bytes, Error> {
+    let posted = || {
+        let is_of_user = as_caller && !Listed::parse(message.clone())?.is_made_by_model();
+        let left_out = if is_of_user { [SET_BY_SERVICE, OWNER].concat() } else { SET_BY_SERVICE.to_vec() };
+        without_fields(message, &left_out)
+    };
+    posted().map_err(|error: DecodeError| Error::Backup {
         message: format!("the backup holds something that is no annotation: {error}"),
     })
 }
@@ -132,12 +145,34 @@ async fn post_missing(run: &Run<'_>, ids: Vec<u32>, permit: SendPermit) {
     }
 }
 
+/// Posts these, in as many requests as their size asks for.
 async fn post(run: &Run<'_>, ids: Vec<u32>) {
-    if !ids.is_empty()
-        && let Ok(permit) = run.acquire().await
-    {
-        run.carry_out(ids, permit).await;
+    for ids in requests_of(ids, |id| run.size_of_post(id)) {
+        if let Ok(permit) = run.acquire().await {
+            run.carry_out(ids, permit).await;
+        }
     }
+}
+
+/// Annotations in as many requests as it takes for none to be larger than [`MOST_POSTED_BYTES`], unless a single annotation
+/// is.
+fn requests_of(ids: Vec<u32>, size: impl Fn(u32) -> usize) -> Vec<Vec<u32>> {
+    let mut requests: Vec<Vec<u32>> = Vec::new();
+    let mut bytes = usize::MAX;
+    for id in ids {
+        let more = size(id);
+        match requests.last_mut() {
+            Some(request) if bytes.saturating_add(more) <= MOST_POSTED_BYTES => {
+                request.push(id);
+                bytes += more;
+            }
+            _ => {
+                requests.push(vec![id]);
+                bytes = more;
+            }
+        }
+    }
+    requests
 }
 
 /// Which annotations of a batch lists do not show, and which they show. What cannot be listed is settled.
@@ -153,12 +188,27 @@ async fn listed(run: &Run<'_>, ids: Vec<u32>, permit: SendPermit) -> (Vec<u32>, 
                 present.extend(shown);
                 missing.extend(others);
             }
-            Err(setback) => {
-                if let Some((ids, error)) = parts.failed(ids, setback) {
-                    run.cannot_look(&ids, &error, false);
+            Err(setback) => match parts.failed(run, ids, setback).await {
+                // Nothing can be posted to an input that is not there.
+                Some(Unlisted::NoInput(ids, error)) => {
+                    run.call.settle(&ids, Outcome::Failed, Some(&error));
                 }
-            }
+                Some(Unlisted::Failed(ids, error)) => run.cannot_look(&ids, &error, false),
+                None => {}
+            },
         }
     }
     (missing, present)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn annotations_go_in_one_request_as_long_as_they_fit() {
+        let sizes = [3, 3, 3, 1, 9, 1].map(|megabytes| megabytes << 20);
+        let requests = requests_of((0..6).collect(), |id| sizes[id as usize]);
+        assert_eq!(requests, [vec![0, 1], vec![2, 3], vec![4], vec![5]]);
+    }
 }

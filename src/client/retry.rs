@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
+    config::Limits,
     error::{Error, Kind, Reach, Status},
-    wire::StatusCode,
+    wire::{self, StatusCode},
 };
 
 /// What a failed request tells about the work it carried.
@@ -41,18 +42,35 @@ impl Verdict {
     }
 
     fn on_status(status: &Status) -> Self {
+        use StatusCode::{
+            ConnInsufficientScopes, InputWritesDisabledForMaintenance, MixedStatus,
+            RequestDisabledForMaintenance, Zero,
+        };
         match (StatusCode::try_from(status.code), status.kind()) {
-            (Ok(StatusCode::ConnInsufficientScopes | StatusCode::ConnExceedMonthlyLimit), _) => {
-                Self::Hopeless
-            }
+            (
+                Ok(
+                    ConnInsufficientScopes
+                    | RequestDisabledForMaintenance
+                    | InputWritesDisabledForMaintenance,
+                ),
+                _,
+            )
+            | (_, Kind::Authentication | Kind::Exhausted) => Self::Hopeless,
             // ZERO: an answer without a status tells nothing.
-            (Ok(StatusCode::Zero | StatusCode::TryAgain), _) => Self::Unanswered,
-            (Ok(StatusCode::MixedStatus), _) => Self::Mixed,
-            (_, Kind::Authentication) => Self::Hopeless,
+            (Ok(Zero), _) => Self::Unanswered,
+            (Ok(MixedStatus), _) => Self::Mixed,
             (_, Kind::Throttled) => Self::TurnedAway,
+            _ if wire::is_temporary(status.code) => Self::Unanswered,
             _ => Self::Refused,
         }
     }
+}
+
+/// How long everything waits once the hourly limit of the account is used up, before one more attempt tells whether it has
+/// been counted anew. Half of the `request_timeout`: 15 s by default, as Clarifai's page on rate limits advises.
+pub fn hourly_hold(error: &Error, limits: &Limits) -> Option<Duration> {
+    let is_hourly = error.code() == Some(StatusCode::ConnExceedHourlyLimit as i32);
+    is_hourly.then(|| limits.request_timeout / 2)
 }
 
 /// The wait before attempt number `attempt` (from 2), exponential with full jitter: any time up to a bound that

@@ -50,6 +50,7 @@ use crate::{
     files::{self, FileLock, LockError, LogWriter, log_path, logs_of},
     ids::Targets,
     report::Outcome,
+    wire::may_be_same_user,
 };
 
 /// How long a call waits for another one to end that uses its part.
@@ -357,7 +358,7 @@ fn agree(earlier: &CallRow, call: &CallRow) -> Result<(), Fault> {
     let app = |call: &CallRow| format!("{}/{}", call.user_id, call.app_id);
     let why = if earlier.operation != call.operation {
         format!("was made for {}, and this is {}", earlier.operation, call.operation)
-    } else if (&earlier.user_id, &earlier.app_id) != (&call.user_id, &call.app_id) {
+    } else if !may_be_same_user(&earlier.user_id, &call.user_id) || earlier.app_id != call.app_id {
         format!("was made for the app {}, and this call is for {}", app(earlier), app(call))
     } else if earlier.base_url != call.base_url {
         format!("was made for {}, and this call is for {}", earlier.base_url, call.base_url)

@@ -13,7 +13,7 @@ use super::{
     wait::{Wait, twins},
 };
 use crate::{
-    client::Client,
+    client::{Client, Precautions},
     ids::{IdError, Targets},
 };
 
@@ -22,6 +22,7 @@ twins!(delete_one => delete_annotation, delete_annotation_async (
     annotation_id: &Bound<'py, PyAny>,
     missing_ok: bool,
     timeout: Option<f64>,
+    look_first: bool,
 ));
 
 twins!(delete_pairs => delete_annotations, delete_annotations_async (
@@ -40,6 +41,7 @@ fn delete_one<'py>(
     annotation_id: &Bound<'py, PyAny>,
     missing_ok: bool,
     timeout: Option<f64>,
+    look_first: bool,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = client.py();
@@ -47,7 +49,8 @@ fn delete_one<'py>(
     let input = columns::single("input_id", input_id)?;
     let annotation = columns::single("annotation_id", annotation_id)?;
     let targets = Targets::pairs(input, annotation).map_err(|error| errors::id_error(py, &error))?;
-    let call = Arc::new(new_call(&client, targets, timeout)?);
+    let precautions = Precautions { look_first, ..Precautions::default() };
+    let call = Arc::new(new_call(&client, targets, timeout)?.with(precautions));
     let under_way = Arc::clone(&call);
     let work = async move {
         let deleted = client.delete_one(&under_way, missing_ok).await;
@@ -104,7 +107,8 @@ pub fn delete_many<'py>(
     let work = async move {
         let report = client.delete(&under_way).await;
         move |py: Python<'_>| {
-            let report = report.map_err(|error| errors::plain(py, &error, client.settings()))?;
+            let report =
+                report.map_err(|error| errors::plain(py, &error, client.settings(), Work::Deleting))?;
             let report = DeleteReport::new(Arc::clone(under_way.targets()), report, missing_ok);
             let report = Bound::new(py, report)?;
             match DeleteReport::exception(&report, client.settings()) {

@@ -7,6 +7,7 @@ use pyo3::{
     types::{IntoPyDict as _, PyDict},
 };
 
+use super::progress::Work;
 use crate::{
     client::Failure,
     config::{ConfigurationError, Credential, Origins, Settings, TOKENS_URL},
@@ -14,6 +15,7 @@ use crate::{
     ids::IdError,
     plan_file::App,
     report::Outcome,
+    wire::{self, StatusCode},
 };
 
 /// `ConfigurationError`.
@@ -45,11 +47,13 @@ pub fn failure(
              missing_ok=True"
                 .into(),
         ),
-        Outcome::Failed | Outcome::Unsent => (format!("{which} was not deleted"), advice(error, settings)),
+        Outcome::Failed | Outcome::Unsent => {
+            (format!("{which} was not deleted"), advice(error, settings, Work::Deleting))
+        }
         Outcome::Unknown => (
             format!("whether {which} was deleted is unknown"),
             match error {
-                Error::Api(status) if status.kind() != Kind::Other => advice(error, settings),
+                Error::Api(status) if status.kind() != Kind::Other => advice(error, settings, Work::Deleting),
                 _ => ". Call again with missing_ok=True to make sure".into(),
             },
         ),
@@ -64,10 +68,11 @@ pub fn stopped(
     py: Python<'_>,
     error: &Error,
     settings: &Settings,
+    work: Work,
     summary: &str,
     report: &Bound<'_, PyAny>,
 ) -> PyErr {
-    let reason = format!("{error}{}", advice(error, settings));
+    let reason = format!("{error}{}", advice(error, settings, work));
     let message = format!("{summary}: {reason}. See .report");
     let attributes = attributes(py, error).and_then(|attributes| {
         attributes.set_item(intern!(py, "report"), report)?;
@@ -109,8 +114,9 @@ pub fn without_settings(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 /// An error that is not about any ID, such as a closed client, or a list that was refused.
-pub fn plain(py: Python<'_>, error: &Error, settings: &Settings) -> PyErr {
-    exception(py, class_of(error), format!("{error}{}", advice(error, settings)), attributes(py, error))
+pub fn plain(py: Python<'_>, error: &Error, settings: &Settings, work: Work) -> PyErr {
+    let message = format!("{error}{}", advice(error, settings, work));
+    exception(py, class_of(error), message, attributes(py, error))
 }
 
 fn class_of(error: &Error) -> &'static str {
@@ -119,7 +125,7 @@ fn class_of(error: &Error) -> &'static str {
             Kind::Authentication => "AuthenticationError",
             Kind::PermissionDenied => "PermissionDeniedError",
             Kind::NotFound => "NotFoundError",
-            Kind::Throttled => "ThrottledError",
+            Kind::Throttled | Kind::Exhausted => "ThrottledError",
             Kind::Other => "ApiError",
         },
         Error::Transport { .. } => "TransportError",
@@ -134,7 +140,7 @@ fn class_of(error: &Error) -> &'static str {
 }
 
 /// What to do about it: in the settings, each by the place where it was found.
-pub fn advice(error: &Error, settings: &Settings) -> String {
+pub fn advice(error: &Error, settings: &Settings, work: Work) -> String {
     let Settings { user_id, app_id, credential, origins, .. } = settings;
     match error {
         Error::Api(status) => match status.kind() {
@@ -146,11 +152,18 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
                     format!(". Check the session token in {}: it may have expired", origins.credential)
                 }
             },
-            // Those of a collaborator: <https://docs.clarifai.com/control/authentication/scopes>.
+            // <https://docs.clarifai.com/control/authentication/scopes>
+            Kind::PermissionDenied if status.code == StatusCode::AnnotationPermissionDenied as i32 => {
+                format!(
+                    ". The owner of an app may change everybody's annotations, a collaborator only their own: is the key \
+                     in {} that of {user_id:?}?",
+                    origins.credential
+                )
+            }
             Kind::PermissionDenied => format!(
-                ". Give the key in {} the scopes Annotations_Delete and Annotations_Get (to restore, Annotations_Add) \
-                 at {TOKENS_URL}; a collaborator needs them in the app too",
-                origins.credential
+                ". Give the key in {} the scopes {} at {TOKENS_URL}; a collaborator needs them in the app too",
+                origins.credential,
+                scopes(work).join(", ")
             ),
             Kind::NotFound => {
                 let Origins { user_id: of_user_id, app_id: of_app_id, .. } = origins;
@@ -163,7 +176,13 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
             Kind::Throttled => {
                 ". Others may use the same quota, or it may be lower than requests_per_second: wait, or lower that".into()
             }
-            Kind::Other => String::new(),
+            Kind::Exhausted => exhausted(status.code),
+            Kind::Other => match StatusCode::try_from(status.code) {
+                Ok(
+                    StatusCode::RequestDisabledForMaintenance | StatusCode::InputWritesDisabledForMaintenance,
+                ) => ". The service is closed for maintenance, which may last hours: call again later".into(),
+                _ => String::new(),
+            },
         },
         Error::Transport { reach: Reach::Sent, message } => {
             let place = origins.base_url.to_string();
@@ -183,6 +202,31 @@ pub fn advice(error: &Error, settings: &Settings) -> String {
         | Error::Closed
         | Error::Ended { .. } => String::new(),
     }
+}
+
+/// The scopes that a key needs: for a deletion those of its lists too.
+fn scopes(work: Work) -> Vec<&'static str> {
+    let methods: &[&str] = match work {
+        Work::LookingUp => &["ListAnnotations"],
+        Work::Deleting => &["DeleteAnnotations", "ListAnnotations"],
+        Work::Restoring => &["PostAnnotations", "ListAnnotations"],
+    };
+    let mut scopes: Vec<_> = methods.iter().flat_map(|method| wire::scopes(method)).copied().collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    scopes
+}
+
+/// Which limit of the account is used up, and where to look.
+fn exhausted(code: i32) -> String {
+    let which = match StatusCode::try_from(code) {
+        Ok(StatusCode::ConnExceedHourlyLimit) => {
+            "The hourly limit of the account is used up: call again in an hour"
+        }
+        Ok(StatusCode::ConnExceedMonthlyLimit) => "The monthly limit of the account is used up",
+        _ => "A limit of the account is reached, or a bill is open",
+    };
+    format!(". {which}: its usage and its plan are in its settings, under Billing, at https://clarifai.com")
 }
 
 fn attributes<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyDict>> {

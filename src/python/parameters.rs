@@ -54,7 +54,7 @@ pub fn absolute(parameter: &str, path: PathBuf) -> PyResult<PathBuf> {
     std::path::absolute(path).map_err(refused)
 }
 
-/// The parameters `backup`, `journal` and `max_deletions`.
+/// The parameters `backup`, `journal`, `max_deletions` and `look_first`.
 ///
 /// # Errors
 /// A `ValueError` when a path is empty, or a number is below 0.
@@ -62,6 +62,7 @@ pub fn precautions(
     backup: Option<BackupPath>,
     journal: Option<JournalPlace>,
     max_deletions: Option<i64>,
+    look_first: bool,
 ) -> PyResult<Precautions> {
     let journal = journal.map(|place| {
         let (path, part, run_requested) = match place {
@@ -88,6 +89,7 @@ pub fn precautions(
         is_backup_folded_later: !is_completed,
         journal,
         max_deletions: max_deletions.transpose()?,
+        look_first,
     })
 }
 

@@ -89,14 +89,16 @@ fn plan<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = progress.py();
     let targets = targets.map_err(|error| errors::id_error(py, &error))?;
-    let precautions = precautions(None, None, max_deletions)?;
+    let precautions = precautions(None, None, max_deletions, false)?;
     let call = Arc::new(new_call(client, targets, timeout)?.with(precautions));
     let reporter = ProgressReporter::new(progress, Work::LookingUp)?;
     let (client, under_way) = (client.clone(), Arc::clone(&call));
     let work = async move {
         let plan = client.plan(&under_way).await;
         move |py: Python<'_>| {
-            let plan = Arc::new(plan.map_err(|error| errors::plain(py, &error, client.settings()))?);
+            let plan = Arc::new(
+                plan.map_err(|error| errors::plain(py, &error, client.settings(), Work::LookingUp))?,
+            );
             Ok(Bound::new(py, NativePlan { plan, app: app_of(client.settings()) })?.into_any().unbind())
         }
     };
@@ -247,7 +249,7 @@ impl NativePlan {
     /// A `ConfigurationError` where it is not.
     fn check_client(&self, client: &Bound<'_, NativeClient>) -> PyResult<()> {
         let settings = client.get().client().settings();
-        if app_of(settings) != self.app {
+        if !self.app.is(&app_of(settings)) {
             return Err(errors::other_app(client.py(), &self.app, settings));
         }
         Ok(())

@@ -11,16 +11,16 @@ use std::{
 use pyo3::{
     exceptions::PyValueError,
     prelude::*,
-    types::{PyBytes, PyCapsule, PyType},
+    types::{PyBytes, PyCapsule, PyTuple, PyType},
 };
 use serde::{Deserialize, Serialize};
 
-use super::{errors, sequence, table};
+use super::{errors, progress::Work, sequence, table};
 use crate::{
     config::Settings,
     error::{Error, Status},
     ids::{ColumnBuilder, IdError, Target, Targets},
-    report::{Ledger, Outcome, Report},
+    report::{Ledger, Outcome, Report, Warning},
 };
 
 /// What a report holds, of a deletion or of a restoration.
@@ -66,6 +66,13 @@ impl Of {
         }
     }
 
+    fn work(self) -> Work {
+        match self {
+            Self::Deletion => Work::Deleting,
+            Self::Restoration => Work::Restoring,
+        }
+    }
+
     /// What an outcome says where there is no error behind it.
     fn explain(self, outcome: Outcome) -> &'static str {
         match (self, outcome) {
@@ -98,6 +105,8 @@ struct Counts {
     from_journal: usize,
     #[serde(default)]
     finished_at: Option<String>,
+    #[serde(default)]
+    warnings: Vec<Warning>,
 }
 
 /// Every ID that is not deleted; made into objects only when they are looked at.
@@ -150,6 +159,7 @@ impl Inner {
             missing_ok,
             from_journal: report.from_journal,
             finished_at: report.finished_at.clone(),
+            warnings: report.warnings.clone(),
         };
         let stopped_by = report.stopped_by().cloned();
         Self { counts, failures: Arc::new(Rows { of, targets, report, positions: None }), stopped_by }
@@ -161,7 +171,14 @@ impl Inner {
         }
         let py = report.py();
         if let Some(cause) = &self.stopped_by {
-            return Some(errors::stopped(py, cause, settings, &self.summary(), report));
+            return Some(errors::stopped(
+                py,
+                cause,
+                settings,
+                self.counts.of.work(),
+                &self.summary(),
+                report,
+            ));
         }
         let mut message = self.summary();
         let first = (0..self.failures.len()).find(|&row| !self.is_fine(self.failures.outcome(row)));
@@ -171,7 +188,7 @@ impl Inner {
             if self.failures.outcome(index) != Outcome::Absent
                 && let Some(error @ Error::Api(_)) = self.failures.error(index)
             {
-                message += &errors::advice(error, settings);
+                message += &errors::advice(error, settings, self.counts.of.work());
             }
         }
         message += ". See .report.failures";
@@ -262,6 +279,8 @@ impl DeleteReport {
     }
 
     /// Confirmed by the service; or sent without a clear answer, and a list shows them gone.
+    ///
+    /// The service may confirm the deletion of what was not there: `look_first` tells.
     #[getter]
     fn deleted(&self) -> usize {
         self.0.counts.deleted
@@ -340,6 +359,14 @@ impl DeleteReport {
     #[getter]
     fn ok(&self) -> bool {
         self.0.is_ok()
+    }
+
+    /// What to know of the run, although it is no failure: each a sentence.
+    ///
+    /// Answers with a code of success other than SUCCESS (10001, 10002, 10070), and annotations of models that came without data where a copy was kept.
+    #[getter]
+    fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.counts.warnings.iter().map(Warning::to_string))
     }
 
     /// Every ID that is not deleted, in the call's order.
@@ -451,6 +478,14 @@ impl RestoreReport {
     #[getter]
     fn ok(&self) -> bool {
         self.0.is_ok()
+    }
+
+    /// What to know of the run, although it is no failure: each a sentence.
+    ///
+    /// Answers with a code of success other than SUCCESS (10001, 10002, 10070).
+    #[getter]
+    fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, self.0.counts.warnings.iter().map(Warning::to_string))
     }
 
     /// Every ID that is not restored, in the call's order.

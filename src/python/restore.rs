@@ -20,8 +20,10 @@ twins!(restore => restore_annotations, restore_annotations_async (
     on_failure: &str,
     progress: &Bound<'py, PyAny>,
     timeout: Option<f64>,
+    as_caller: bool,
 ));
 
+#[allow(clippy::too_many_arguments)]
 fn restore<'py>(
     client: &Bound<'py, NativeClient>,
     backup: PathBuf,
@@ -29,6 +31,7 @@ fn restore<'py>(
     on_failure: &str,
     progress: &Bound<'py, PyAny>,
     timeout: Option<f64>,
+    as_caller: bool,
     wait: Wait,
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = client.py();
@@ -43,10 +46,10 @@ fn restore<'py>(
     let reporter = ProgressReporter::new(progress, Work::Restoring)?;
     let under_way = Arc::clone(&call);
     let work = async move {
-        let restored = client.restore(&under_way, backup, input_ids).await;
+        let restored = client.restore(&under_way, backup, input_ids, as_caller).await;
         move |py: Python<'_>| {
             let (report, superseded) =
-                restored.map_err(|error| errors::plain(py, &error, client.settings()))?;
+                restored.map_err(|error| errors::plain(py, &error, client.settings(), Work::Restoring))?;
             let report = RestoreReport::new(Arc::clone(under_way.targets()), report, superseded);
             let report = Bound::new(py, report)?;
             match RestoreReport::exception(&report, client.settings()) {

@@ -63,8 +63,9 @@ macro_rules! function {
             backup: Option<BackupPath>,
             journal: Option<JournalPlace>,
             max_deletions: Option<i64>,
+            look_first: bool,
         ) -> PyResult<Bound<'py, PyAny>> {
-            let precautions = precautions(backup, journal, max_deletions)?;
+            let precautions = precautions(backup, journal, max_deletions, look_first)?;
             let options = Options { on_failure, progress, timeout, precautions };
             $body(client, $($parameter,)* options, $wait)
         }

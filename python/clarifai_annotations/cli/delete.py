@@ -28,6 +28,7 @@ from .options import (
     FileFormat,
     InputColumn,
     Journal,
+    LookFirst,
     MaxDeletions,
     MissingOk,
     NoBackup,
@@ -91,6 +92,7 @@ def delete(
     yes: Yes = False,
     backup: Backup = None,
     no_backup: NoBackup = False,
+    look_first: LookFirst = False,
     journal: Journal = None,
     failures: Failures = None,
     requests_per_second: RequestsPerSecond = None,
@@ -115,7 +117,15 @@ def delete(
                 raise RefusedError(
                     f"{file} names {rows.distinct:,} annotations, and --max-deletions is {max_deletions:,}. Nothing was sent"
                 )
-            job = Job("delete", client, rows, files, requests_per_second, missing_ok=missing_ok)
+            job = Job(
+                "delete",
+                client,
+                rows,
+                files,
+                requests_per_second,
+                missing_ok=missing_ok,
+                look_first=look_first,
+            )
             carry_out(job, signals, yes=yes, timeout=timeout, output=output)
 
 
@@ -128,6 +138,7 @@ def delete_inputs(
     yes: Yes = False,
     backup: Backup = None,
     no_backup: NoBackup = False,
+    look_first: LookFirst = False,
     journal: Journal = None,
     failures: Failures = None,
     requests_per_second: RequestsPerSecond = None,
@@ -151,7 +162,15 @@ def delete_inputs(
         ):
             if not all_annotations:
                 refuse_annotations(file, rows, input_column, "delete")
-            job = Job("delete-inputs", client, rows, files, requests_per_second, max_deletions=max_deletions)
+            job = Job(
+                "delete-inputs",
+                client,
+                rows,
+                files,
+                requests_per_second,
+                max_deletions=max_deletions,
+                look_first=look_first,
+            )
             carry_out(job, signals, yes=yes, timeout=timeout, output=output)
 
 
@@ -162,6 +181,7 @@ def delete_one(
     yes: Yes = False,
     backup: Backup = None,
     no_backup: NoBackup = False,
+    look_first: LookFirst = False,
     timeout: Timeout = None,
     user_id: UserId = None,
     app_id: AppId = None,
@@ -174,7 +194,7 @@ def delete_one(
         files = chosen_files(None, backup, no_backup)
         with client_of(user_id, app_id, base_url) as client:
             rows = Rows((input_id, annotation_id))
-            job = Job("delete-one", client, rows, files, missing_ok=missing_ok)
+            job = Job("delete-one", client, rows, files, missing_ok=missing_ok, look_first=look_first)
             carry_out(job, signals, yes=yes, timeout=timeout, output=output)
 
 
@@ -219,6 +239,7 @@ class Job:
     requests_per_second: Rate = None
     missing_ok: bool = False
     max_deletions: int | None = None
+    look_first: bool = False
 
     @property
     def noun(self) -> str:
@@ -307,6 +328,7 @@ def carry_out(job: Job, signals: StopSignals, *, yes: bool, timeout: float | Non
                     # Its file is completed once, by the last call.
                     "backup": backup and (backup.path, number == last),
                     "journal": journal and (journal.path, number, job.rows.distinct),
+                    "look_first": job.look_first,
                 }
                 if annotation_ids:
                     options["missing_ok"] = job.missing_ok
@@ -417,6 +439,7 @@ def _print_json(job: Job, totals: Totals, failures: FailuresFile) -> None:
             "elapsed": round(totals.elapsed, 3),
             "ok": totals.ok,
             "stopped_by": reason(totals.stopped_by),
+            "warnings": totals.warnings,
             "backup": backup and backup.name,
             "journal": journal and journal.name,
             "failures": failures.name,

@@ -67,6 +67,13 @@ MissingOk = Annotated[bool, typer.Option("--missing-ok", help="Not there is as g
 MaxDeletions = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Delete nothing if it were more than N.")
 ]
+LookFirst = Annotated[
+    bool,
+    typer.Option(
+        "--look-first",
+        help="Without a backup: list before deleting, to tell what was not there from what was.",
+    ),
+]
 Backup = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Where copies go. Default: a dated file, here."),

@@ -64,6 +64,12 @@ def restore(
     ] = None,
     file_format: FileFormat = None,
     input_column: InputColumn = "input_id",
+    as_caller: Annotated[
+        bool,
+        typer.Option(
+            "--as-caller", help="Post what others made as your own: only an app's owner may do else."
+        ),
+    ] = False,
     failures: Failures = None,
     requests_per_second: RequestsPerSecond = None,
     timeout: Timeout = None,
@@ -97,7 +103,12 @@ def restore(
             with Bar("Restoring") as bar:
                 progress = progress_of(bar, signals)
                 restoring = partial(
-                    client.restore_annotations, path, input_ids=wanted, progress=progress, timeout=timeout
+                    client.restore_annotations,
+                    path,
+                    input_ids=wanted,
+                    progress=progress,
+                    timeout=timeout,
+                    as_caller=as_caller,
                 )
                 report, stopped_by = attempt(restoring, signals)
             if report is None:
@@ -138,6 +149,7 @@ def _print_json(
             "elapsed": round(report.elapsed, 3),
             "ok": report.ok,
             "stopped_by": reason(stopped_by),
+            "warnings": list(report.warnings),
             "backup": str(backup),
             "failures": failed.name,
             "failures_lacking": failed.lacks,

@@ -67,6 +67,7 @@ class Totals:
     elapsed: float = 0.0
     ok: bool = True
     stopped_by: BaseException | None = None
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def accounted(self) -> int:
@@ -85,6 +86,7 @@ class Totals:
         for name in ADDED:
             setattr(self, name, getattr(self, name) + getattr(report, name))
         self.ok = self.ok and report.ok
+        self.warnings.extend(report.warnings)
         self.from_journal += report.from_journal
         self.calls_finished_at.append(report.finished_at)
 

@@ -52,6 +52,7 @@ def delete_annotations(
     missing_ok: bool = True,
     on_failure: Literal["raise", "report"] = "raise",
     max_deletions: int | None = None,
+    look_first: bool = False,
     resume: bool = False,
     tasks: int | None = None,
     requests_per_second: float | None = 15.0,
@@ -74,6 +75,8 @@ def delete_annotations(
         on_failure: ``"raise"`` raises when not everything was deleted, after everything was attempted; ``"report"`` returns
             the report.
         max_deletions: The most annotations that may go: a frame that names more is refused before anything is sent.
+        look_first: Whether all is listed before it is deleted, by one request more for each batch, so that what is not there
+            is ``absent``. Without it the service may confirm the deletion of what was not there: then it is ``deleted``.
         resume: Whether ``outcomes`` may be there, from an earlier call for the same app: rows that are ``deleted`` or
             ``absent`` there are left out, the others are tried again. Whatever ended that call, it goes on where its last job
             ended. Where nothing is there, it is a first call.
@@ -119,6 +122,7 @@ def delete_annotations(
         missing_ok=missing_ok,
         on_failure=on_failure,
         max_deletions=max_deletions,
+        look_first=look_first,
         resume=resume,
         rows_per_job=rows_per_job,
     )
@@ -130,6 +134,7 @@ def delete_input_annotations(
     *,
     input_column: str = "input_id",
     on_failure: Literal["raise", "report"] = "raise",
+    look_first: bool = False,
     resume: bool = False,
     tasks: int | None = None,
     requests_per_second: float | None = 15.0,
@@ -147,6 +152,7 @@ def delete_input_annotations(
         outcomes: A new folder for what becomes of them.
         input_column: The column with their IDs, strings.
         on_failure: As in `delete_annotations`, like all that follow.
+        look_first: Whether the inputs are listed, and what is on them is deleted pair by pair.
         resume: Whether ``outcomes`` may be there: inputs that are ``deleted`` there are left out.
         tasks: How many tasks send at a time.
         requests_per_second: Requests that may be sent in any second, of all tasks together.
@@ -174,6 +180,7 @@ def delete_input_annotations(
         missing_ok=False,
         on_failure=on_failure,
         max_deletions=None,
+        look_first=look_first,
         resume=resume,
         rows_per_job=rows_per_job,
     )
@@ -189,6 +196,7 @@ def _delete(
     missing_ok: bool,
     on_failure: str,
     max_deletions: int | None,
+    look_first: bool,
     resume: bool,
     rows_per_job: int | None,
 ) -> SparkDeleteReport:
@@ -222,7 +230,9 @@ def _delete(
 
     lanes = [Lane(partition, numbers) for partition, numbers in folder.jobs().items()]
     log.info("%d different rows, %d tasks at a time, %d jobs each", distinct, len(lanes), jobs)
-    ending = send(folder, lanes, operation, settings)
+    ending = send(
+        folder, lanes, partial(operation.delete, settings=settings, look_first=look_first), settings
+    )
     counts = tell_all(folder, lanes, ending)
     tasks = [task for lane in lanes for task in lane.tasks]
     report = SparkDeleteReport(
@@ -297,14 +307,16 @@ class Ending:
         return error
 
 
-def send(folder: Outcomes, lanes: list[Lane], operation: Operation, settings: Settings) -> Ending:
+def send(
+    folder: Outcomes, lanes: list[Lane], delete: Callable[..., Iterator[Any]], settings: Settings
+) -> Ending:
     """Run the jobs."""
 
     def job(partition: int, number: int) -> list[Row]:
-        delete = partial(operation.delete, settings=settings, partition=partition)
         # One task, however many files there are and however large: the share of the quota is for one.
         piece = folder.piece(partition, number).coalesce(1)
-        tasks = folder.tell(piece.mapInArrow(delete, folder.told_schema), partition, number)
+        of_partition = partial(delete, partition=partition)
+        tasks = folder.tell(piece.mapInArrow(of_partition, folder.told_schema), partition, number)
         log.info("partition %d, job %d is done", partition, number)
         return tasks
 

@@ -51,23 +51,23 @@ def problems(batches: Iterator[pa.RecordBatch], settings: Settings, version: str
 
 
 def delete_pairs(
-    batches: Iterator[pa.RecordBatch], settings: Settings, partition: int
+    batches: Iterator[pa.RecordBatch], settings: Settings, partition: int, look_first: bool
 ) -> Iterator[pa.RecordBatch]:
     """Delete the annotations that the rows of one job name in pairs. Gives the outcome of each row."""
 
     def call(client: Client, rows: pa.Table) -> DeleteReport:
-        return client.delete_annotations(rows["input_id"], rows["annotation_id"])
+        return client.delete_annotations(rows["input_id"], rows["annotation_id"], look_first=look_first)
 
     return _delete(batches, settings, partition, call)
 
 
 def delete_inputs(
-    batches: Iterator[pa.RecordBatch], settings: Settings, partition: int
+    batches: Iterator[pa.RecordBatch], settings: Settings, partition: int, look_first: bool
 ) -> Iterator[pa.RecordBatch]:
     """Delete all annotations of the inputs that the rows of one job name. Gives the outcome of each row."""
 
     def call(client: Client, rows: pa.Table) -> DeleteReport:
-        return client.delete_input_annotations(rows["input_id"])
+        return client.delete_input_annotations(rows["input_id"], look_first=look_first)
 
     return _delete(batches, settings, partition, call)
 
