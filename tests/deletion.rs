@@ -207,7 +207,7 @@ prop_compose! {
         let visible_after = Duration::from_millis(lingers);
         let fault = |(kind, rate)| (Fault { kind, methods: Vec::new() }, rate);
         Conduct {
-            undocumented: Undocumented { missing_pair, missing_single, visible_after },
+            undocumented: Undocumented { missing_pair, missing_single, visible_after, ..Undocumented::default() },
             fault_rates: faults.into_iter().map(fault).collect(),
             seed,
             ..Conduct::default()
@@ -512,6 +512,7 @@ fn lagging() -> Conduct {
         missing_pair: MissingPair::Mixed,
         missing_single: MissingSingle::Status,
         visible_after: Duration::from_millis(20),
+        ..Undocumented::default()
     };
     Conduct { undocumented, ..Conduct::default() }
 }

@@ -756,14 +756,41 @@ class Emulator:
         latency_back: Seconds that an answer takes on its way back, likewise.
         seed: What chance is made of.
         pats: The keys that are accepted: an iterable of them, or a mapping of each to its scopes
-            (``"Annotations_Get"``, ``"Annotations_Add"``, ``"Annotations_Delete"``; ``None`` for
-            all). Session tokens are held against the same keys. ``None`` accepts any.
+            (``None`` for all). A method needs all of its scopes, as in Clarifai's API: every one
+            needs ``Apps_Get``, ``Inputs_Get``, ``Annotations_Get`` and ``Models_Get``; get and list
+            also ``Concepts_Get``; post also ``Concepts_Get``, ``Annotations_Add`` and
+            ``Workflows_Get``; deletions also ``Annotations_Add``, ``Annotations_Delete`` and
+            ``Workflows_Get``. Without, the answer is CONN_INSUFFICIENT_SCOPES. Session tokens are
+            held against the same keys. ``None`` accepts any.
         apps: The apps that there are, as pairs of user ID and app ID; ``None`` for any that is named.
-        missing_pair: What becomes of a batch when one of it cannot be deleted: ``"refused"`` whole;
-            the rest is deleted and the answer is MIXED_STATUS (``"mixed"``) or FAILURE
-            (``"failure"``).
-        missing_single: How the deletion of one that is not there is answered: with the status
-            CONN_DOES_NOT_EXIST (``"status"``) or the gRPC status NOT_FOUND (``"grpc"``).
+        users: The users that keys belong to, by key. ``"me"`` in a request of such a key means its
+            user. In somebody else's app such a user deletes only their own annotations, by the
+            worker or the deprecated user ID; others are refused with ANNOTATION_PERMISSION_DENIED.
+            What such a key posts without an author gets its user as the worker. The quota counts by
+            its user. A key that is not here belongs to the owner of the app that it is used for.
+            User IDs are the same in upper and lower case.
+        missing_pair: What becomes of a batch that names a pair, or an input to delete all of, which
+            is not there: it is passed over and the answer is SUCCESS (``"success"``); the batch is
+            refused whole (``"refused"``); the rest is deleted and the answer is MIXED_STATUS
+            (``"mixed"``) or FAILURE (``"failure"``). ``None`` for ``"refused"``.
+        refused_pair: What becomes of a batch that names one which is there and may not be deleted:
+            locked, input-level, or somebody else's. ``"refused"``, ``"mixed"`` or ``"failure"``;
+            ``None`` for the same as ``missing_pair``, and ``"refused"`` where that is ``"success"``.
+        missing_single: How the deletion of one that is not there is answered: with SUCCESS
+            (``"success"``), the status CONN_DOES_NOT_EXIST (``"status"``) or the gRPC status
+            NOT_FOUND (``"grpc"``). ``None`` for ``"status"``.
+        missing_input: How a list that names an input which is not there is answered: with nothing
+            of that input (``"empty"``), or refused with CONN_DOES_NOT_EXIST (``"does_not_exist"``)
+            or INPUT_DOES_NOT_EXIST (``"input_does_not_exist"``). A deletion or a post that is
+            refused for its input gets the same code, and INPUT_DOES_NOT_EXIST with ``"empty"``.
+        foreign_post: What becomes of an annotation that a user posts in another's name, in an app
+            that is not their own: ``"refused"`` with ANNOTATION_PERMISSION_DENIED, or stored as the
+            poster's (``"owned"``).
+        max_message_bytes: The most bytes in a request and in an answer; ``None`` for no limit. Over
+            it, the answer is gRPC's RESOURCE_EXHAUSTED, and over REST RPC_MAX_MESSAGE_SIZE_EXCEEDED
+            with HTTP's 413. A deletion or a post whose answer is too large is applied.
+        success_code: The code that every success is answered with: 10000 (SUCCESS), 10001 and 10002
+            (deprecation warnings) or 10070 (ACCEPTED).
         visible_after: Seconds for which lists show what is deleted.
         fault_rates: Faults at random, each with the share of requests that it befalls.
         port: The port to listen on; 0 for a free one.
@@ -791,9 +818,15 @@ class Emulator:
         seed: int = 0,
         pats: Iterable[str] | Mapping[str, Iterable[str] | None] | None = None,
         apps: Iterable[tuple[str, str]] | None = None,
-        missing_pair: Literal["refused", "mixed", "failure"] = "refused",
-        missing_single: Literal["status", "grpc"] = "status",
+        users: Mapping[str, str] | None = None,
+        missing_pair: Literal["success", "refused", "mixed", "failure"] | None = None,
+        refused_pair: Literal["refused", "mixed", "failure"] | None = None,
+        missing_single: Literal["success", "status", "grpc"] | None = None,
+        missing_input: Literal["empty", "does_not_exist", "input_does_not_exist"] = "empty",
+        foreign_post: Literal["refused", "owned"] = "refused",
         visible_after: float = 0.0,
+        max_message_bytes: int | None = 10485760,
+        success_code: int = 10000,
         fault_rates: Mapping[Fault, float] | None = None,
         port: int = 0,
     ) -> Self: ...
@@ -946,8 +979,14 @@ class Fault:
         """Refuse it as one too many."""
 
     @staticmethod
-    def status(code: int) -> Fault:
-        """Refuse it with a status code of Clarifai's, for example 10030."""
+    def status(code: int, applied: bool = False) -> Fault:
+        """Refuse it with a status code of Clarifai's, for example 10030.
+
+        Args:
+            code: The status code.
+            applied: Whether the request is carried out first: an ambiguous failure, such as 40031.
+
+        """
 
     @staticmethod
     def grpc(code: int) -> Fault:

@@ -25,6 +25,8 @@ pub enum FaultKind {
     Throttled,
     /// Refused with this status code of Clarifai's.
     Status(i32),
+    /// The request is applied, and answered with this status code of Clarifai's all the same.
+    AppliedStatus(i32),
     /// Refused with this gRPC status code.
     Grpc(i32),
     /// The connection is dropped before the request is applied.
@@ -47,6 +49,7 @@ impl fmt::Display for FaultKind {
             Self::None => f.write_str("none"),
             Self::Throttled => f.write_str("throttled"),
             Self::Status(code) => write!(f, "status({code})"),
+            Self::AppliedStatus(code) => write!(f, "status({code}, applied=True)"),
             Self::Grpc(code) => write!(f, "grpc({code})"),
             Self::DroppedBefore => f.write_str("dropped_before"),
             Self::DroppedAfter => f.write_str("dropped_after"),

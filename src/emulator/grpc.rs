@@ -11,8 +11,8 @@ use tonic::{
 use super::{
     access::Metadata,
     listener::Connection,
-    operations::Operation,
-    service::{Reply, Service},
+    operation::Operation,
+    service::{Arrival, Protocol, Reply, Service},
 };
 use crate::wire::api::{self, status::BaseResponse, v2_server::V2};
 
@@ -25,7 +25,10 @@ impl Face {
     async fn handle<T: Operation>(&self, request: Request<T>) -> Answer<T::Answer> {
         let metadata = metadata(request.metadata());
         let connection = request.extensions().get::<Connection>().cloned().unwrap_or_default();
-        match self.0.handle(request.get_ref(), metadata, &connection).await {
+        let request = request.get_ref();
+        let arrival =
+            Arrival { protocol: Protocol::Grpc, bytes: request.encoded_len(), metadata, connection };
+        match self.0.handle(request, arrival).await {
             Reply::Message(answer, _) => Ok(Response::new(answer)),
             Reply::Grpc(code, message) => Err(Status::new(code, message)),
         }

@@ -8,22 +8,32 @@
 //! | `grpc`, `rest` | the two faces, on one port |
 //! | `service` | a request's way, and what a test puts there and sees |
 //! | `access`, `quota`, `faults` | who may, how often, and what goes wrong |
-//! | `operations` | what each method does |
+//! | `read`, `post`, `delete` | what each method does |
+//! | `operation` | what they have in common |
+//! | `undocumented` | the ways in which a method may behave where Clarifai's documentation is silent |
+//! | `status` | what an answer says about how the request went |
+//! | `workers` | who made an annotation |
 //! | `store` | what is there |
 //! | `log` | what it saw |
 //! | `tls` | throw-away certificates |
 
 mod access;
+mod delete;
 mod faults;
 mod grpc;
 mod listener;
 mod log;
-mod operations;
+mod operation;
+mod post;
 mod quota;
+mod read;
 mod rest;
 mod service;
+mod status;
 mod store;
 mod tls;
+mod undocumented;
+mod workers;
 
 use std::{
     io,
@@ -42,10 +52,12 @@ pub use self::{
     access::{Access, Keys},
     faults::{Fault, FaultKind},
     log::RecordedRequest,
-    operations::{METHODS, MissingPair, MissingSingle, Undocumented},
+    operation::METHODS,
     quota::{Counting, Quota},
     rest::annotation_from_json,
     service::{Conduct, SeedError, Service, Spread, StoredAnnotation},
+    status::SuccessCode,
+    undocumented::{ForeignPost, MissingInput, MissingPair, MissingSingle, RefusedPair, Undocumented},
 };
 use self::{listener::Command, tls::Tls};
 use crate::{process, wire::api::v2_server::V2Server};
@@ -54,9 +66,6 @@ use crate::{process, wire::api::v2_server::V2Server};
 pub const DEFAULT_USER_ID: &str = "emulator-user";
 /// See [`DEFAULT_USER_ID`].
 pub const DEFAULT_APP_ID: &str = "emulator-app";
-
-/// As in Clarifai's own client: an annotation may carry a large mask.
-const MAX_REQUEST_BYTES: usize = 1 << 30;
 
 /// How an emulator is to be run.
 #[derive(Debug, Clone, Default)]
@@ -103,11 +112,12 @@ impl Emulator {
     pub fn start(options: Options) -> io::Result<Self> {
         let tls = options.tls.then(Tls::new).transpose()?;
         let service = Arc::new(Service::new(options.conduct));
+        // The service itself says which message is too large, in Clarifai's words.
         let face = V2Server::new(grpc::Face(Arc::clone(&service)))
-            .max_decoding_message_size(MAX_REQUEST_BYTES)
-            .max_encoding_message_size(MAX_REQUEST_BYTES);
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX);
         let router = rest::with_rest(Routes::new(face).into_axum_router(), Arc::clone(&service))
-            .layer(DefaultBodyLimit::max(MAX_REQUEST_BYTES));
+            .layer(DefaultBodyLimit::disable());
 
         let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
         bound.set_nonblocking(true)?;

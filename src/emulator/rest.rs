@@ -28,16 +28,17 @@ use tower_http::cors::{AllowHeaders, AllowMethods, AllowOrigin, CorsLayer};
 use super::{
     access::Metadata,
     listener::Connection,
-    operations::Operation,
-    service::{Reply, Service},
+    operation::Operation,
+    service::{Arrival, Protocol, Reply, Service},
+    status,
 };
 use crate::wire::{
     FILE_DESCRIPTOR_SET, StatusCode,
     api::{
         DeleteAnnotationRequest, DeleteAnnotationsRequest, GetAnnotationRequest, ListAnnotationsRequest,
-        PostAnnotationsRequest,
+        PostAnnotationsRequest, status::Status,
     },
-    grpc_name, status_name,
+    grpc_name, is_success, status_name,
 };
 
 /// Adds the REST paths to the gRPC face's router, and an answer of Clarifai's kind to every other path.
@@ -76,18 +77,19 @@ async fn handle<T: Operation>(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let request = path.map_err(|error| error.body_text()).and_then(|Path(path)| {
+    let read = path.map_err(|error| error.body_text()).and_then(|Path(path)| {
         let body = body.map_err(|error| error.body_text())?;
-        request::<T>(&service, path, query.as_deref().unwrap_or_default(), &body)
+        Ok((request::<T>(&service, path, query.as_deref().unwrap_or_default(), &body)?, body.len()))
     });
-    let request = match request {
-        Ok(request) => request,
-        Err(details) => return refused(StatusCode::ConnBadRequestFormat, "Malformed request", &details),
+    let (request, bytes) = match read {
+        Ok(read) => read,
+        Err(details) => return refused(StatusCode::ConnBadRequestFormat, &details),
     };
-    match service.handle(&request, metadata(&headers), &connection).await {
+    let arrival = Arrival { protocol: Protocol::Rest, bytes, metadata: metadata(&headers), connection };
+    match service.handle(&request, arrival).await {
         Reply::Message(answer, code) => match to_json::<T>(&answer) {
             Ok(body) => answered(http_code(code), body),
-            Err(details) => refused(StatusCode::InternalUncategorized, "Internal error", &details),
+            Err(details) => refused(StatusCode::InternalUncategorized, &details),
         },
         Reply::Grpc(code, message) => {
             let status = json!({"code": code as i32, "description": grpc_name(code), "details": message});
@@ -196,25 +198,17 @@ async fn no_such_path(request: Request<axum::body::Body>) -> Response {
     if grpc {
         return tonic::Status::unimplemented("").into_http::<axum::body::Body>();
     }
-    let details = format!("there is no path {:?}", request.uri().path());
-    let status = status(StatusCode::ConnDoesNotExist, "Path does not exist", &details);
-    answered(Http::NOT_FOUND, status)
+    refused(StatusCode::ConnDoesNotExist, &format!("there is no path {:?}", request.uri().path()))
 }
 
 async fn no_such_method(method: Method) -> Response {
-    refused(
-        StatusCode::ConnMethodNotAllowed,
-        "Method not allowed",
-        &format!("the path does not take {method}"),
-    )
+    refused(StatusCode::ConnMethodNotAllowed, &format!("the path does not take {method}"))
 }
 
-fn status(code: StatusCode, description: &str, details: &str) -> Value {
-    json!({"status": {"code": code as i32, "description": description, "details": details}})
-}
-
-fn refused(code: StatusCode, description: &str, details: &str) -> Response {
-    answered(http_code(code as i32), status(code, description, details))
+fn refused(code: StatusCode, details: &str) -> Response {
+    let Status { code, description, details, .. } = status::status(code as i32, details);
+    let status = json!({"code": code, "description": description, "details": details});
+    answered(http_code(code), json!({ "status": status }))
 }
 
 fn answered(code: Http, body: Value) -> Response {
@@ -224,12 +218,14 @@ fn answered(code: Http, body: Value) -> Response {
 /// The HTTP status that goes with a status code of Clarifai's.
 fn http_code(code: i32) -> Http {
     match status_name(code).unwrap_or_default() {
-        "SUCCESS" => Http::OK,
+        "ACCEPTED" => Http::ACCEPTED,
+        _ if is_success(code) => Http::OK,
         "MIXED_STATUS" => Http::MULTI_STATUS,
         "TRY_AGAIN" => Http::SERVICE_UNAVAILABLE,
         "CONN_THROTTLED" | "CONN_EXCEED_HOURLY_LIMIT" | "CONN_EXCEED_MONTHLY_LIMIT" => {
             Http::TOO_MANY_REQUESTS
         }
+        "RPC_MAX_MESSAGE_SIZE_EXCEEDED" => Http::PAYLOAD_TOO_LARGE,
         "CONN_METHOD_NOT_ALLOWED" => Http::METHOD_NOT_ALLOWED,
         "CONN_DOES_NOT_EXIST" | "INPUT_DOES_NOT_EXIST" => Http::NOT_FOUND,
         "CONN_INSUFFICIENT_SCOPES" | "ANNOTATION_PERMISSION_DENIED" | "INPUT_PERMISSION_DENIED" => {
@@ -238,9 +234,10 @@ fn http_code(code: i32) -> Http {
         "CONN_TOKEN_INVALID" | "CONN_CREDENTIALS_INVALID" | "CONN_KEY_INVALID" | "CONN_KEY_NOT_FOUND" => {
             Http::UNAUTHORIZED
         }
-        "CONN_BAD_REQUEST_FORMAT" | "CONN_INVALID_REQUEST" | "ANNOTATION_INVALID_ARGUMENT" => {
-            Http::BAD_REQUEST
-        }
+        "CONN_BAD_REQUEST_FORMAT"
+        | "CONN_INVALID_REQUEST"
+        | "ANNOTATION_INVALID_ARGUMENT"
+        | "DATABASE_DUPLICATE_KEY" => Http::BAD_REQUEST,
         _ => Http::INTERNAL_SERVER_ERROR,
     }
 }

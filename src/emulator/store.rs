@@ -37,12 +37,21 @@ pub struct Annotation {
     input: u32,
     /// Its own ID.
     pub id: Box<str>,
-    /// Whether it belongs to the input itself.
-    pub input_level: bool,
-    /// Whether a user made it, rather than a model.
-    pub trusted: bool,
+    /// What it is.
+    pub kind: Kind,
     /// Serialized, as it was given.
     message: Box<[u8]>,
+}
+
+/// What an annotation is, as far as lists and deletions ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Kind {
+    /// Whether it belongs to the input itself.
+    pub input_level: bool,
+    /// Whether lists show it that do not ask for all.
+    pub trusted: bool,
+    /// Whether a model or a workflow made it, rather than a user.
+    pub is_model: bool,
 }
 
 impl Annotation {
@@ -81,26 +90,13 @@ impl App {
     ///
     /// # Errors
     /// [`Conflict`].
-    pub fn add(
-        &mut self,
-        input_id: &str,
-        id: &str,
-        message: &[u8],
-        input_level: bool,
-        trusted: bool,
-    ) -> Result<(), Conflict> {
+    pub fn add(&mut self, input_id: &str, id: &str, message: &[u8], kind: Kind) -> Result<(), Conflict> {
         let input = *self.input_numbers.get(input_id).ok_or(Conflict::NoInput)?;
         if self.slot(input_id, id).is_some() {
             return Err(Conflict::Exists);
         }
         let slot = self.slots.len() as u32;
-        self.slots.push(Some(Annotation {
-            input,
-            id: id.into(),
-            input_level,
-            trusted,
-            message: message.into(),
-        }));
+        self.slots.push(Some(Annotation { input, id: id.into(), kind, message: message.into() }));
         self.inputs[input as usize].slots.push(slot);
         self.index(slot);
         Ok(())
@@ -148,7 +144,7 @@ impl App {
         let slots = std::mem::take(&mut self.inputs[input as usize].slots);
         let stays = |slot: &u32| {
             self.lingering.contains_key(slot)
-                || self.slots[*slot as usize].as_ref().is_some_and(|it| it.input_level)
+                || self.slots[*slot as usize].as_ref().is_some_and(|it| it.kind.input_level)
         };
         let (kept, gone): (Vec<u32>, Vec<u32>) = slots.iter().partition(|slot| stays(slot));
         for &slot in &gone {
@@ -186,6 +182,14 @@ impl App {
         let slots = self.slots.iter().enumerate();
         let present = slots.filter(|(slot, _)| !self.lingering.contains_key(&(*slot as u32)));
         present.filter_map(|(_, it)| it.as_ref()).map(|annotation| self.with_input(annotation))
+    }
+
+    /// Annotations that are there on an input, oldest first.
+    pub fn present_on(&self, input_id: &str) -> impl Iterator<Item = &Annotation> {
+        let input = self.input_numbers.get(input_id);
+        let slots = input.into_iter().flat_map(|&input| &self.inputs[input as usize].slots);
+        let present = slots.filter(|slot| !self.lingering.contains_key(*slot));
+        present.filter_map(|&slot| self.slots[slot as usize].as_ref())
     }
 
     /// Annotations that lists show, oldest first, each with its input's ID.
@@ -283,7 +287,7 @@ mod tests {
         let mut app = App::default();
         for (input, id) in pairs {
             app.add_input(input);
-            app.add(input, id, b"", false, true).unwrap();
+            app.add(input, id, b"", Kind::default()).unwrap();
         }
         app
     }
@@ -317,7 +321,7 @@ mod tests {
     #[test]
     fn clearing_an_input_spares_what_is_input_level_and_other_inputs() {
         let mut app = app(&[("p", "a"), ("q", "a"), ("p", "b")]);
-        app.add("p", "own", b"", true, true).unwrap();
+        app.add("p", "own", b"", Kind { input_level: true, ..Kind::default() }).unwrap();
         assert_eq!(app.clear_input("p", None), 2);
         assert_eq!(ids(&app), ["q/a", "p/own"]);
     }

@@ -9,9 +9,12 @@ use pyo3::{
     types::{PyBytes, PyDict, PyMapping, PyString, PyTuple},
 };
 
-use crate::emulator::{
-    self, Access, Conduct, Counting, FaultKind, Keys, METHODS, MissingPair, MissingSingle, Options, Quota,
-    SeedError, Spread, Undocumented,
+use crate::{
+    emulator::{
+        self, Access, Conduct, Counting, FaultKind, ForeignPost, Keys, METHODS, MissingInput, MissingPair,
+        MissingSingle, Options, Quota, RefusedPair, SeedError, Spread, SuccessCode, Undocumented,
+    },
+    wire::MAX_REQUEST_BYTES,
 };
 
 /// An annotation service on the loopback interface of this machine, on threads of this process.
@@ -34,14 +37,41 @@ use crate::emulator::{
 ///     latency_back: Seconds that an answer takes on its way back, likewise.
 ///     seed: What chance is made of.
 ///     pats: The keys that are accepted: an iterable of them, or a mapping of each to its scopes
-///         (``"Annotations_Get"``, ``"Annotations_Add"``, ``"Annotations_Delete"``; ``None`` for
-///         all). Session tokens are held against the same keys. ``None`` accepts any.
+///         (``None`` for all). A method needs all of its scopes, as in Clarifai's API: every one
+///         needs ``Apps_Get``, ``Inputs_Get``, ``Annotations_Get`` and ``Models_Get``; get and list
+///         also ``Concepts_Get``; post also ``Concepts_Get``, ``Annotations_Add`` and
+///         ``Workflows_Get``; deletions also ``Annotations_Add``, ``Annotations_Delete`` and
+///         ``Workflows_Get``. Without, the answer is CONN_INSUFFICIENT_SCOPES. Session tokens are
+///         held against the same keys. ``None`` accepts any.
 ///     apps: The apps that there are, as pairs of user ID and app ID; ``None`` for any that is named.
-///     missing_pair: What becomes of a batch when one of it cannot be deleted: ``"refused"`` whole;
-///         the rest is deleted and the answer is MIXED_STATUS (``"mixed"``) or FAILURE
-///         (``"failure"``).
-///     missing_single: How the deletion of one that is not there is answered: with the status
-///         CONN_DOES_NOT_EXIST (``"status"``) or the gRPC status NOT_FOUND (``"grpc"``).
+///     users: The users that keys belong to, by key. ``"me"`` in a request of such a key means its
+///         user. In somebody else's app such a user deletes only their own annotations, by the
+///         worker or the deprecated user ID; others are refused with ANNOTATION_PERMISSION_DENIED.
+///         What such a key posts without an author gets its user as the worker. The quota counts by
+///         its user. A key that is not here belongs to the owner of the app that it is used for.
+///         User IDs are the same in upper and lower case.
+///     missing_pair: What becomes of a batch that names a pair, or an input to delete all of, which
+///         is not there: it is passed over and the answer is SUCCESS (``"success"``); the batch is
+///         refused whole (``"refused"``); the rest is deleted and the answer is MIXED_STATUS
+///         (``"mixed"``) or FAILURE (``"failure"``). ``None`` for ``"refused"``.
+///     refused_pair: What becomes of a batch that names one which is there and may not be deleted:
+///         locked, input-level, or somebody else's. ``"refused"``, ``"mixed"`` or ``"failure"``;
+///         ``None`` for the same as ``missing_pair``, and ``"refused"`` where that is ``"success"``.
+///     missing_single: How the deletion of one that is not there is answered: with SUCCESS
+///         (``"success"``), the status CONN_DOES_NOT_EXIST (``"status"``) or the gRPC status
+///         NOT_FOUND (``"grpc"``). ``None`` for ``"status"``.
+///     missing_input: How a list that names an input which is not there is answered: with nothing
+///         of that input (``"empty"``), or refused with CONN_DOES_NOT_EXIST (``"does_not_exist"``)
+///         or INPUT_DOES_NOT_EXIST (``"input_does_not_exist"``). A deletion or a post that is
+///         refused for its input gets the same code, and INPUT_DOES_NOT_EXIST with ``"empty"``.
+///     foreign_post: What becomes of an annotation that a user posts in another's name, in an app
+///         that is not their own: ``"refused"`` with ANNOTATION_PERMISSION_DENIED, or stored as the
+///         poster's (``"owned"``).
+///     max_message_bytes: The most bytes in a request and in an answer; ``None`` for no limit. Over
+///         it, the answer is gRPC's RESOURCE_EXHAUSTED, and over REST RPC_MAX_MESSAGE_SIZE_EXCEEDED
+///         with HTTP's 413. A deletion or a post whose answer is too large is applied.
+///     success_code: The code that every success is answered with: 10000 (SUCCESS), 10001 and 10002
+///         (deprecation warnings) or 10070 (ACCEPTED).
 ///     visible_after: Seconds for which lists show what is deleted.
 ///     fault_rates: Faults at random, each with the share of requests that it befalls.
 ///     port: The port to listen on; 0 for a free one.
@@ -66,11 +96,13 @@ pub struct PyEmulator {
 impl PyEmulator {
     #[new]
     #[pyo3(signature = (*, tls=false, requests_per_second=None, quota="rolling", halt=0.0,
-        latency=Seconds::default(), latency_back=Seconds::default(), seed=0, pats=None, apps=None,
-        missing_pair="refused", missing_single="status", visible_after=0.0, fault_rates=None, port=0),
+        latency=Seconds::default(), latency_back=Seconds::default(), seed=0, pats=None, apps=None, users=None,
+        missing_pair=None, refused_pair=None, missing_single=None, missing_input="empty", foreign_post="refused",
+        visible_after=0.0, max_message_bytes=Some(MAX_REQUEST_BYTES), success_code=10000, fault_rates=None, port=0),
         text_signature = "(*, tls=False, requests_per_second=None, quota='rolling', halt=0.0, latency=0.0, \
-            latency_back=0.0, seed=0, pats=None, apps=None, missing_pair='refused', missing_single='status', \
-            visible_after=0.0, fault_rates=None, port=0)")]
+            latency_back=0.0, seed=0, pats=None, apps=None, users=None, missing_pair=None, refused_pair=None, \
+            missing_single=None, missing_input='empty', foreign_post='refused', visible_after=0.0, \
+            max_message_bytes=10485760, success_code=10000, fault_rates=None, port=0)")]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -83,16 +115,23 @@ impl PyEmulator {
         seed: u64,
         pats: Option<&Bound<'_, PyAny>>,
         apps: Option<&Bound<'_, PyAny>>,
-        missing_pair: &str,
-        missing_single: &str,
+        users: Option<&Bound<'_, PyMapping>>,
+        missing_pair: Option<&str>,
+        refused_pair: Option<&str>,
+        missing_single: Option<&str>,
+        missing_input: &str,
+        foreign_post: &str,
         visible_after: f64,
+        max_message_bytes: Option<usize>,
+        success_code: i32,
         fault_rates: Option<&Bound<'_, PyMapping>>,
         port: u16,
     ) -> PyResult<Self> {
         let pats = pats.map(keys).transpose()?;
         let pat = pats.iter().flat_map(|pats| pats.keys()).min().cloned();
         let apps = apps.map(|apps| apps.try_iter()?.map(|app| app?.extract()).collect::<PyResult<_>>());
-        let access = Access { pats, apps: apps.transpose()? };
+        let users = users.map(|users| owners(users, pats.as_ref())).transpose()?.unwrap_or_default();
+        let access = Access { pats, apps: apps.transpose()?, users };
         let counting = one_of(
             "quota",
             quota,
@@ -102,19 +141,22 @@ impl PyEmulator {
         let quota =
             requests_per_second.map(|requests_per_second| Quota { requests_per_second, counting, halt });
         let undocumented = Undocumented {
-            missing_pair: one_of(
-                "missing_pair",
-                missing_pair,
+            missing_pair: missing_pair.map(missing_pair_option).transpose()?.unwrap_or_default(),
+            refused_pair: refused_pair.map(refused_pair_option).transpose()?,
+            missing_single: missing_single.map(missing_single_option).transpose()?.unwrap_or_default(),
+            missing_input: one_of(
+                "missing_input",
+                missing_input,
                 [
-                    ("refused", MissingPair::Refused),
-                    ("mixed", MissingPair::Mixed),
-                    ("failure", MissingPair::Failure),
+                    ("empty", MissingInput::Empty),
+                    ("does_not_exist", MissingInput::DoesNotExist),
+                    ("input_does_not_exist", MissingInput::InputDoesNotExist),
                 ],
             )?,
-            missing_single: one_of(
-                "missing_single",
-                missing_single,
-                [("status", MissingSingle::Status), ("grpc", MissingSingle::Grpc)],
+            foreign_post: one_of(
+                "foreign_post",
+                foreign_post,
+                [("refused", ForeignPost::Refused), ("owned", ForeignPost::Owned)],
             )?,
             visible_after: duration("visible_after", visible_after)?,
         };
@@ -124,6 +166,8 @@ impl PyEmulator {
             latency_in: latency.spread("latency")?,
             latency_out: latency_back.spread("latency_back")?,
             undocumented,
+            max_message_bytes,
+            success_code: success(success_code)?,
             fault_rates: fault_rates.map(rates).transpose()?.unwrap_or_default(),
             seed,
         };
@@ -374,6 +418,51 @@ fn one_of<T, const N: usize>(name: &str, given: &str, choices: [(&str, T); N]) -
         .ok_or_else(|| PyValueError::new_err(format!("{name} is {given:?}: give one of {words}")))
 }
 
+fn missing_pair_option(given: &str) -> PyResult<MissingPair> {
+    let choices = [
+        ("success", MissingPair::Success),
+        ("refused", MissingPair::Refused),
+        ("mixed", MissingPair::Mixed),
+        ("failure", MissingPair::Failure),
+    ];
+    one_of("missing_pair", given, choices)
+}
+
+fn refused_pair_option(given: &str) -> PyResult<RefusedPair> {
+    let choices =
+        [("refused", RefusedPair::Refused), ("mixed", RefusedPair::Mixed), ("failure", RefusedPair::Failure)];
+    one_of("refused_pair", given, choices)
+}
+
+fn missing_single_option(given: &str) -> PyResult<MissingSingle> {
+    let choices = [
+        ("success", MissingSingle::Success),
+        ("status", MissingSingle::Status),
+        ("grpc", MissingSingle::Grpc),
+    ];
+    one_of("missing_single", given, choices)
+}
+
+fn success(code: i32) -> PyResult<SuccessCode> {
+    SuccessCode::ALL.into_iter().find(|it| it.code() == code).ok_or_else(|| {
+        let codes = SuccessCode::ALL.map(|it| it.code().to_string()).join(", ");
+        PyValueError::new_err(format!("success_code is {code}: give one of {codes}"))
+    })
+}
+
+/// The users that keys belong to. An error names no key: it may be a real one.
+fn owners(users: &Bound<'_, PyMapping>, pats: Option<&Keys>) -> PyResult<HashMap<String, String>> {
+    let users: HashMap<String, String> =
+        users.items()?.iter().map(|item| item.extract()).collect::<PyResult<_>>()?;
+    if users.values().any(String::is_empty) {
+        return Err(PyValueError::new_err("users: a user ID is empty"));
+    }
+    if pats.is_some_and(|pats| users.keys().any(|key| !pats.contains_key(key))) {
+        return Err(PyValueError::new_err("users names a key that is not among pats: give it there too"));
+    }
+    Ok(users)
+}
+
 fn rates(rates: &Bound<'_, PyMapping>) -> PyResult<Vec<(emulator::Fault, f64)>> {
     let rates: Vec<(emulator::Fault, f64)> = rates
         .items()?
@@ -462,9 +551,14 @@ impl Fault {
     }
 
     /// Refuse it with a status code of Clarifai's, for example 10030.
+    ///
+    /// Args:
+    ///     code: The status code.
+    ///     applied: Whether the request is carried out first: an ambiguous failure, such as 40031.
     #[staticmethod]
-    fn status(code: i32) -> Self {
-        FaultKind::Status(code).into()
+    #[pyo3(signature = (code, applied=false))]
+    fn status(code: i32, applied: bool) -> Self {
+        if applied { FaultKind::AppliedStatus(code).into() } else { FaultKind::Status(code).into() }
     }
 
     /// Refuse it with a gRPC status code, 1 to 16.
