@@ -129,17 +129,17 @@ def test_a_message_without_its_ids_gets_them_appended(emulator: Emulator) -> Non
 def test_a_key_that_is_not_among_its_keys_is_refused() -> None:
     with Emulator(pats=["right"]) as emulator:
         emulator.add_annotation("photo", "box")
-        with pytest.raises(AuthenticationError, match="CONN_KEY_NOT_FOUND"):
+        with pytest.raises(AuthenticationError, match="CONN_KEY_INVALID"):
             emulator.client(pat="wrong").delete_annotation("photo", "box")
         emulator.client(pat="right").delete_annotation("photo", "box")
 
 
-def test_a_key_without_the_scope_is_refused() -> None:
-    with Emulator(pats={"reader": ["Annotations_Get"], "owner": None}) as emulator:
+def test_a_key_without_a_scope_is_refused() -> None:
+    reader = ["Apps_Get", "Inputs_Get", "Annotations_Get", "Concepts_Get", "Models_Get"]
+    with Emulator(pats={"reader": reader, "owner": None}) as emulator:
         emulator.add_annotation("photo", "box")
-        with pytest.raises(
-            PermissionDeniedError, match="DeleteAnnotation needs the scope Annotations_Delete"
-        ):
+        missing = "DeleteAnnotation needs the scopes Annotations_Add, Annotations_Delete, Workflows_Get"
+        with pytest.raises(PermissionDeniedError, match=missing):
             emulator.client(pat="reader").delete_annotation("photo", "box")
         emulator.client(pat="owner").delete_annotation("photo", "box")
 

@@ -292,8 +292,26 @@ def test_its_authoritys_file_goes_with_it() -> None:
 
 BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     "quota": ({"quota": "sliding"}, 'quota is "sliding": give one of "rolling", "fixed", "bucket"'),
-    "missing_pair": ({"missing_pair": "x"}, 'missing_pair is "x": give one of "refused", "mixed", "failure"'),
-    "missing_single": ({"missing_single": "x"}, 'give one of "status", "grpc"'),
+    "missing_pair": (
+        {"missing_pair": "x"},
+        'missing_pair is "x": give one of "success", "refused", "mixed", "failure"',
+    ),
+    "refused_pair": (
+        {"refused_pair": "success"},
+        'refused_pair is "success": give one of "refused", "mixed", "failure"',
+    ),
+    "missing_single": ({"missing_single": "x"}, 'give one of "success", "status", "grpc"'),
+    "missing_input": ({"missing_input": "x"}, 'give one of "empty", "does_not_exist", "input_does_not_exist"'),
+    "foreign_post": ({"foreign_post": "x"}, 'foreign_post is "x": give one of "refused", "owned"'),
+    "success_code": (
+        {"success_code": 10010},
+        "success_code is 10010: give one of 10000, 10001, 10002, 10070",
+    ),
+    "a user of a key that is not among pats": (
+        {"pats": ["key"], "users": {"other": "alice"}},
+        "users names a key that is not among pats",
+    ),
+    "a user without an ID": ({"users": {"key": ""}}, "users: a user ID is empty"),
     "latency": ({"latency": -1.0}, "latency is -1: give a number of seconds, 0 or more"),
     "a latency turned round": ({"latency": (2.0, 1.0)}, r"latency is \(2, 1\): the least comes first"),
     "halt": ({"halt": float("nan")}, "halt is NaN: give a number of seconds"),

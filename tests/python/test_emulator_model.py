@@ -114,9 +114,9 @@ class Model(RuleBasedStateMachine):
         answer = self.faces[face].post(posted)
         for n, pair in enumerate(posted):
             if pair[0] not in INPUTS:
-                return self.expect(answer, status_code_pb2.INPUT_DOES_NOT_EXIST)
+                return self.expect(answer, status_code_pb2.INPUT_DOES_NOT_EXIST, posted)
             if pair in self.there or pair in posted[:n]:
-                return self.expect(answer, status_code_pb2.ANNOTATION_INVALID_ARGUMENT)
+                return self.expect(answer, status_code_pb2.DATABASE_DUPLICATE_KEY, posted)
         self.there.update(dict.fromkeys(posted))
         return self.expect(answer, status_code_pb2.SUCCESS, posted)
 
@@ -155,9 +155,8 @@ class Model(RuleBasedStateMachine):
         self.expect(self.faces[face].list(named, []), status_code_pb2.SUCCESS, found)
 
     @rule(face=st.integers(0, 1), ids=st.lists(annotation_ids, min_size=1, max_size=3))
-    def list_ids(self, face: int, ids: list[str]) -> None:
-        found = [pair for pair in self.there if pair[1] in ids]
-        self.expect(self.faces[face].list([], ids), status_code_pb2.SUCCESS, found)
+    def list_ids_without_inputs(self, face: int, ids: list[str]) -> None:
+        self.expect(self.faces[face].list([], ids), status_code_pb2.CONN_INVALID_REQUEST)
 
     @invariant()
     def what_is_there_is_what_the_dictionary_holds_and_each_inputs_own(self) -> None:

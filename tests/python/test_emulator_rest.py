@@ -130,7 +130,7 @@ def test_what_is_posted_is_listed_and_got(emulator: Emulator) -> None:
     answer = curl(emulator, "POST", f"{APP}/annotations", POSTED)
     assert status(answer) == OK
     assert [as_posted(it) for it in answer[1]["annotations"]] == POSTED["annotations"]
-    listed = curl(emulator, "GET", f"{APP}/annotations?ids=box")
+    listed = curl(emulator, "GET", f"{APP}/annotations?input_ids=q&ids=box")
     got = curl(emulator, "GET", f"{APP}/inputs/q/annotations/box")
     assert listed[1]["annotations"] == [got[1]["annotation"]]
     assert [as_posted(got[1]["annotation"])] == POSTED["annotations"]
@@ -154,9 +154,9 @@ def test_what_is_posted_over_rest_is_there_over_grpc_and_the_reverse(emulator: E
 LISTS: dict[str, tuple[str, list[str]]] = {
     "everything": ("", ["a", "b", "c"]),
     "inputs": ("?input_ids=p", ["a", "b"]),
-    "several": ("?ids=a&ids=c", ["a", "c"]),
+    "several": ("?input_ids=p&input_ids=q&ids=a&ids=c", ["a", "c"]),
     "pairs": ("?input_ids=p&ids=b", ["b"]),
-    "a page": ("?per_page=2&page=2&ids=a&ids=b&ids=c", ["c"]),
+    "a page": ("?per_page=2&page=2&input_ids=p&input_ids=p&input_ids=q&ids=a&ids=b&ids=c", ["c"]),
     "everything, models' too": ("?list_all_annotations=true", ["a", "b", "c", "m"]),
     "camelCase": ("?inputIds=q&listAllAnnotations=true", ["c", "m"]),
     "a status": ("?statuses=24150", ["a", "b", "c"]),
@@ -192,6 +192,7 @@ REFUSED: dict[str, tuple[str, str, Any, tuple[int, int], str]] = {
     "a field that is not there": ("DELETE", f"{APP}/annotations", {"inputs": ["p"]}, (400, 11100), "inputs"),
     "a wrong type": ("DELETE", f"{APP}/annotations", {"input_ids": "p"}, (400, 11100), "expected a list"),
     "a query that is not there": ("GET", f"{APP}/annotations?id=a", None, (400, 11100), "id"),
+    "IDs without inputs": ("GET", f"{APP}/annotations?ids=a", None, (400, 11102), "ids without input_ids"),
     "no input": ("DELETE", f"{APP}/annotations", {}, (400, 11102), "input_ids is empty"),
     "a missing annotation": (
         "DELETE",
@@ -215,11 +216,12 @@ def test_what_is_refused_gets_clarifais_status_and_the_fitting_http_code(
 
 
 def test_who_asks_is_checked_as_over_grpc() -> None:
-    with Emulator(pats={"reader": ["Annotations_Get"]}, apps=[("me", "cats")]) as emulator:
+    reader = ["Apps_Get", "Inputs_Get", "Annotations_Get", "Concepts_Get", "Models_Get"]
+    with Emulator(pats={"reader": reader}, apps=[("me", "cats")]) as emulator:
         path = "/v2/users/me/apps/cats/annotations"
         body = {"input_ids": ["p"]}
         assert status(curl(emulator, "DELETE", path, body, key=None)) == (401, 11002)
-        assert status(curl(emulator, "DELETE", path, body, key="wrong")) == (401, 11009)
+        assert status(curl(emulator, "DELETE", path, body, key="wrong")) == (401, 11008)
         assert status(curl(emulator, "DELETE", path, body, key="reader")) == (403, 11007)
         assert status(curl(emulator, "GET", path.replace("cats", "dogs"), key="reader")) == (404, 11101)
         # The app that the key tells is the only one there is.

@@ -46,10 +46,14 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 PAGE = ROOT / "docs/first-minutes.md"
 
+LOOKING = ["Apps_Get", "Inputs_Get", "Annotations_Get", "Concepts_Get", "Models_Get"]
+DELETING = [
+    "Apps_Get", "Inputs_Get", "Annotations_Add", "Annotations_Delete", "Annotations_Get", "Workflows_Get", "Models_Get",
+]  # fmt: skip
 ALLOWED = {
-    KEY: ["Annotations_Delete", "Annotations_Get"],
-    "made-up-key-that-may-only-look": ["Annotations_Get"],
-    "made-up-key-that-may-only-delete": ["Annotations_Delete"],
+    KEY: [*LOOKING, *DELETING],
+    "made-up-key-that-may-only-look": LOOKING,
+    "made-up-key-that-may-only-delete": DELETING,
 }
 PAIRS = [(f"photo-{photo}", f"box-{box}") for photo in (1, 2) for box in (7, 8)]
 AUTHORITY = trustme.CA()
@@ -59,7 +63,9 @@ SCOPES = (
     "the scopes Annotations_Delete and Annotations_Get (to restore, Annotations_Add) at "
     "https://clarifai.com/settings/security; a collaborator needs them in the app too"
 )
-NO_SUCH_KEY = "CONN_KEY_NOT_FOUND (11009): API key not found: there is no such key […]."
+NO_SUCH_KEY = (
+    "CONN_KEY_INVALID (11008): Invalid API key or Invalid API key/application pair: there is no such key […]."
+)
 SCHEME = "has no scheme: write https://…, or http://… for a service without TLS. Clarifai's own is https://api.clarifai.com"
 TLS_OR_PAGE = "(if the service speaks TLS, write https:// in CLARIFAI_API_BASE; if a web page is there, CLARIFAI_API_BASE is wrong)"
 
@@ -135,8 +141,8 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "a key that may not delete": Mistake(
         {"PAT": "made-up-key-that-may-only-look"},
-        "CONN_INSUFFICIENT_SCOPES (11007): Insufficient scopes: … needs the scope Annotations_Delete […]. Give the key "
-        f"in CLARIFAI_PAT {SCOPES}",
+        "CONN_INSUFFICIENT_SCOPES (11007): API key has insufficient permissions: … needs the scopes Annotations_Add, "
+        f"Annotations_Delete, Workflows_Get […]. Give the key in CLARIFAI_PAT {SCOPES}",
         STOPPED,
     ),
     "a key pasted with quotes": Mistake(
@@ -175,7 +181,7 @@ MISTAKES: dict[str, Mistake] = {
     ),
     "an app that is not there": Mistake(
         {"APP_ID": "cat"},
-        'CONN_DOES_NOT_EXIST (11101): App does not exist: there is no app "cat" of user "me" […]. Check user_id "me" '
+        'CONN_DOES_NOT_EXIST (11101): Resource does not exist: there is no app "cat" of user "me" […]. Check user_id "me" '
         'from CLARIFAI_USER_ID and app_id "cat" from CLARIFAI_APP_ID',
         NO_APP,
     ),
@@ -530,7 +536,7 @@ WRONG: dict[str, tuple[dict[str, str], str]] = {
     ),
     "app": (
         {"app_id": "cat"},
-        f"{NO_APP.one.format('CONN_DOES_NOT_EXIST (11101): App does not exist: …')}. Check user_id "
+        f"{NO_APP.one.format('CONN_DOES_NOT_EXIST (11101): Resource does not exist: …')}. Check user_id "
         f'"me" from CLARIFAI_USER_ID {IN_CONTEXT} and app_id "cat" from CLARIFAI_APP_ID {IN_CONTEXT}',
     ),
     "base": (
@@ -614,7 +620,7 @@ CALLS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "input and annotation swapped": (
         lambda: delete_annotation("box-7", "photo-1"),
         clarifai_annotations.NotFoundError,
-        'annotation "photo-1" of input "box-7" is not there: CONN_DOES_NOT_EXIST (11101): Annotation does not exist: there '
+        'annotation "photo-1" of input "box-7" is not there: CONN_DOES_NOT_EXIST (11101): Resource does not exist: there '
         'is no annotation "photo-1" on input "box-7" […]. Check both IDs, the input\'s comes first; if an absent one is as '
         "good as a deleted one, pass missing_ok=True",
     ),
@@ -622,7 +628,7 @@ CALLS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: delete_annotations(["box-7", "box-8"], ["photo-1", "photo-2"]),
         clarifai_annotations.DeletionError,
         '2 of 2 IDs were not deleted (2 absent). First: position 0, annotation "photo-1" of input "box-7" is absent: '
-        'CONN_DOES_NOT_EXIST (11101): Annotation does not exist: there is no annotation "photo-1" on input "box-7" […]. '
+        'CONN_DOES_NOT_EXIST (11101): Resource does not exist: there is no annotation "photo-1" on input "box-7" […]. '
         "See .report.failures",
     ),
     "a whole table": (

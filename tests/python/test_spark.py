@@ -426,15 +426,15 @@ def test_a_key_that_is_refused_stops_the_call(spark: Any, tmp_path: Path) -> Non
         options = {"requests_per_second": None, "tasks": 2, "rows_per_job": 2, **app_of(emulator)}
         with pytest.raises(AuthenticationError) as raised:
             delete_annotations(frame(spark, PAIRS), tmp_path / "outcomes", **options)
-        message = r"^40 of 40 IDs were not deleted \(\d+ failed, \d+ unsent\): CONN_KEY_NOT_FOUND \(11009\): .* Check the key"
+        message = r"^40 of 40 IDs were not deleted \(\d+ failed, \d+ unsent\): CONN_KEY_INVALID \(11008\): .* Check the key"
         assert re.match(message, str(raised.value))
-        assert raised.value.code == 11009
+        assert raised.value.code == 11008
         # One request of each task, and no later job.
         assert len(emulator.requests) <= 2
         report: Any = raised.value.report
         told = report.outcomes.select("outcome", "description").distinct().collect()
         assert {row.outcome for row in told} == {"failed", "unsent"}
-        assert all(row.description.startswith("CONN_KEY_NOT_FOUND") for row in told)
+        assert all(row.description.startswith("CONN_KEY_INVALID") for row in told)
 
 
 # --- The folder
