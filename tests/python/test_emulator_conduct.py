@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,10 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from clarifai_grpc.grpc.api import service_pb2
 
 from clarifai_annotations import TransportError
 from clarifai_annotations.emulator import Emulator, Fault
-from official_client import delete, delete_inputs, delete_one, left, listed, official_stub
+from official_client import METADATA, USER_APP, delete, delete_inputs, delete_one, left, listed, official_stub
 
 ABC = [("p", "a"), ("p", "b"), ("p", "c")]
 
@@ -27,11 +29,24 @@ def emulated(**options: Any) -> Iterator[tuple[Emulator, Any]]:
             yield emulator, stub
 
 
+def status_of(stub: Any, *pairs: tuple[str, str]) -> Any:
+    """The status that a deletion of pairs is answered with."""
+    input_ids, ids = zip(*pairs, strict=True)
+    request = service_pb2.DeleteAnnotationsRequest(user_app_id=USER_APP, input_ids=input_ids, ids=ids)
+    return stub.DeleteAnnotations(request, metadata=METADATA, timeout=30).status
+
+
 # Each fault, while p/a and p/b are deleted: what the client sees, what is left, what the log says.
 FAULTS: dict[str, tuple[Fault, str, list[str], tuple[str, int]]] = {
     "none": (Fault.none(), "SUCCESS", ["p/c"], ("SUCCESS", 2)),
     "throttled": (Fault.throttled(), "CONN_THROTTLED", ["p/a", "p/b", "p/c"], ("CONN_THROTTLED", 0)),
     "a status": (Fault.status(10030), "TRY_AGAIN", ["p/a", "p/b", "p/c"], ("TRY_AGAIN", 0)),
+    "a status of a request that was applied": (
+        Fault.status(40031, applied=True),
+        "RPC_SERVER_UNAVAILABLE",
+        ["p/c"],
+        ("RPC_SERVER_UNAVAILABLE", 2),
+    ),
     "a gRPC status": (Fault.grpc(13), ".INTERNAL", ["p/a", "p/b", "p/c"], ("INTERNAL", 0)),
     "dropped before": (Fault.dropped_before(), ".UNAVAILABLE", ["p/a", "p/b", "p/c"], ("", 0)),
     "dropped after": (Fault.dropped_after(), ".UNAVAILABLE", ["p/c"], ("", 2)),
@@ -217,6 +232,66 @@ def test_the_refusal_names_the_limit() -> None:
         assert "exceeded limit of 15 requests per second" in report.failures[0].message
 
 
+def test_the_refusal_says_what_clarifais_documentation_shows() -> None:
+    with emulated(requests_per_second=15) as (emulator, stub):
+        emulator.inject(Fault.throttled())
+        status = status_of(stub, *ABC)
+        assert (status.code, status.description, status.details) == (
+            11005,
+            "Making too many requests",
+            "exceeded limit of 15 requests per second",
+        )
+
+
+TEMPORARY = [
+    40030, 40031, 40032, 41000, 40011, 40013, 40015, 40016, 98004, 98006, 98009, 98013, 98014, 99009,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("code", TEMPORARY)
+def test_a_temporary_failure_asks_to_try_again(code: int) -> None:
+    with emulated() as (emulator, stub):
+        emulator.inject(Fault.status(code))
+        assert re.search("please try .*again", status_of(stub, *ABC).description, re.IGNORECASE)
+
+
+def test_a_fault_that_is_applied_strikes_over_the_quota_as_well() -> None:
+    with emulated(requests_per_second=1, halt=3600) as (emulator, stub):
+        emulator.inject(Fault.none(), Fault.status(40031, applied=True))
+        assert [delete(stub, ABC[0]), delete(stub, ABC[1])] == ["SUCCESS", "RPC_SERVER_UNAVAILABLE"]
+        assert left(emulator) == ["p/c"]
+
+
+def test_a_fault_that_is_applied_lets_no_wrong_key_through() -> None:
+    with emulated(pats=["right"]) as (emulator, stub):
+        emulator.inject(Fault.status(40031, applied=True))
+        assert delete(stub, ABC[0]) == "RPC_SERVER_UNAVAILABLE"
+        assert left(emulator) == ["p/a", "p/b", "p/c"]
+
+
+def test_a_fault_shows_whether_it_is_applied() -> None:
+    assert repr(Fault.status(40031, applied=True)) == "<Fault status(40031, applied=True)>"
+    assert Fault.status(40031, applied=True) != Fault.status(40031)
+
+
+@pytest.mark.parametrize("code", [10000, 10001, 10002, 10070])
+def test_every_success_carries_the_code_that_it_was_told_to(code: int) -> None:
+    with emulated(success_code=code) as (emulator, stub):
+        assert status_of(stub, *ABC).code == code
+        assert left(emulator) == []
+        request = service_pb2.ListAnnotationsRequest(user_app_id=USER_APP)
+        assert stub.ListAnnotations(request, metadata=METADATA, timeout=30).status.code == code
+
+
+def test_a_success_that_warns_has_its_documented_name_in_the_log() -> None:
+    with emulated(success_code=10001) as (emulator, stub):
+        status_of(stub, *ABC)
+        assert (emulator.requests[0].code, emulator.requests[0].name) == (
+            10001,
+            "SUCCESS_WARNING_API_DEPRECATED",
+        )
+
+
 def test_a_client_made_by_the_emulator_keeps_to_its_quota() -> None:
     with emulated(requests_per_second=20) as (emulator, _):
         report = emulator.client(batch_size=1).delete_annotations(["p"] * 3, ["a", "b", "c"])
@@ -301,7 +376,10 @@ BAD_OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
         'refused_pair is "success": give one of "refused", "mixed", "failure"',
     ),
     "missing_single": ({"missing_single": "x"}, 'give one of "success", "status", "grpc"'),
-    "missing_input": ({"missing_input": "x"}, 'give one of "empty", "does_not_exist", "input_does_not_exist"'),
+    "missing_input": (
+        {"missing_input": "x"},
+        'give one of "empty", "does_not_exist", "input_does_not_exist"',
+    ),
     "foreign_post": ({"foreign_post": "x"}, 'foreign_post is "x": give one of "refused", "owned"'),
     "success_code": (
         {"success_code": 10010},

@@ -13,7 +13,7 @@ import h2.connection
 import pytest
 from clarifai_grpc.grpc.api import resources_pb2, service_pb2
 
-from clarifai_annotations.emulator import Emulator, Fault
+from clarifai_annotations.emulator import Emulator, Fault, annotation_from_json
 from official_client import METADATA, USER_APP, left, official_stub
 
 pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
@@ -213,6 +213,22 @@ def test_what_is_refused_gets_clarifais_status_and_the_fitting_http_code(
     assert status(answer) == codes
     assert details in answer[1]["status"]["details"]
     assert left(emulator) == ["p/a", "p/b", "q/c"]
+
+
+@pytest.mark.parametrize(("code", "http"), [(10001, 200), (10002, 200), (10070, 202)])
+def test_a_success_gets_the_fitting_http_code(code: int, http: int) -> None:
+    with Emulator(success_code=code) as emulator:
+        assert status(curl(emulator, "GET", f"{APP}/annotations")) == (http, code)
+
+
+def test_a_list_over_rest_shows_what_a_model_found_on_demand(emulator: Emulator) -> None:
+    message = annotation_from_json('{"model_version_id": "v", "data": {"concepts": [{"id": "cat"}]}}')
+    emulator.add_annotation("q", "m", message=message)
+    path = f"{APP}/annotations?input_ids=q&ids=m"
+    shown = [
+        curl(emulator, "GET", path + more)[1]["annotations"][0] for more in ("", "&return_model_output=true")
+    ]
+    assert ["data" in annotation for annotation in shown] == [False, True]
 
 
 def test_who_asks_is_checked_as_over_grpc() -> None:
