@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -88,12 +90,56 @@ def test_a_signal_stops_it_cleanly(number: signal.Signals) -> None:
     assert (process.returncode, output) == (0, "Stopped.\n")
 
 
+PATH = "/v2/users/emulator-user/apps/emulator-app"
+
+
+def status_of_deletion(url: str, body: object) -> int:
+    """The status code of a deletion over REST."""
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, content, {"Authorization": "Key emulator-key"}, method="DELETE")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(json.load(answer)["status"]["code"])
+    except urllib.error.HTTPError as error:
+        return int(json.load(error)["status"]["code"])
+
+
 def test_its_quota_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     with served("--requests-per-second", "1", "--latency-ms", "1") as (_, lines):
         client = client_of(lines, monkeypatch, requests_per_second=None, max_attempts=1)
         # A deletion of one that is missing takes two requests: one is refused, the other looks it up.
         with pytest.raises(ThrottledError, match="exceeded limit of 1 requests per second"):
             client.delete_annotation("p", "a", missing_ok=True)
+
+
+def test_a_missing_annotation_is_answered_as_its_options_say() -> None:
+    options = ("--missing-pair", "success", "--missing-single", "success", "--success-code", "10001")
+    with served(*options) as (_, lines):
+        base = environment(lines)["CLARIFAI_API_BASE"]
+        assert status_of_deletion(f"{base}{PATH}/inputs/p/annotations/a", None) == 10001
+        assert status_of_deletion(f"{base}{PATH}/annotations", {"input_ids": ["p"], "ids": ["a"]}) == 10001
+
+
+def test_a_request_over_its_limit_is_refused() -> None:
+    with served("--max-message-bytes", "10") as (_, lines):
+        base = environment(lines)["CLARIFAI_API_BASE"]
+        assert status_of_deletion(f"{base}{PATH}/annotations", {"input_ids": ["p"], "ids": ["a"]}) == 40033
+
+
+BAD_OPTIONS = {
+    "--missing-pair": ("x", 'missing_pair is "x": give one of "success", "refused", "mixed", "failure"'),
+    "--refused-pair": ("success", 'refused_pair is "success": give one of'),
+    "--missing-single": ("x", 'missing_single is "x": give one of'),
+    "--missing-input": ("x", 'missing_input is "x": give one of'),
+    "--success-code": ("10010", "success_code is 10010: give one of"),
+}
+
+
+@pytest.mark.parametrize(("option", "value", "message"), [(it, *BAD_OPTIONS[it]) for it in BAD_OPTIONS])
+def test_an_option_that_will_not_do_is_refused(option: str, value: str, message: str) -> None:
+    done = run("serve", "--port", "0", option, value)
+    text = re.sub(r"[\s│]+", " ", done.stderr)  # unwrap the box
+    assert (done.returncode, message in text) == (2, True), text
 
 
 BAD_SEEDS = {

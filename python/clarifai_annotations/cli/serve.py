@@ -35,6 +35,27 @@ def serve(
         int | None, typer.Option(metavar="N", min=1, help="What a user may send; no limit unless given.")
     ] = None,
     latency_ms: Annotated[float, typer.Option(min=0, help="Milliseconds that a request takes.")] = 0,
+    missing_pair: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="A batch with a missing one: success, refused, mixed or failure."),
+    ] = None,
+    refused_pair: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="A batch with one that may not go: refused, mixed or failure."),
+    ] = None,
+    missing_single: Annotated[
+        str | None, typer.Option(metavar="HOW", help="A single that is missing: success, status or grpc.")
+    ] = None,
+    missing_input: Annotated[
+        str,
+        typer.Option(metavar="HOW", help="A list of a missing input: empty, does_not_exist or input_does_not_exist."),
+    ] = "empty",
+    max_message_bytes: Annotated[
+        int, typer.Option(metavar="N", min=0, help="The most bytes in a message; 0 for no limit.")
+    ] = 10_485_760,
+    success_code: Annotated[
+        int, typer.Option(metavar="CODE", help="The code of a success: 10000, 10001, 10002 or 10070.")
+    ] = 10000,
     seed_file: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Annotations to begin with: JSON lines, as in REST."),
@@ -47,8 +68,20 @@ def serve(
     console = Console()
     try:
         emulator = Emulator(
-            port=port, tls=tls, requests_per_second=requests_per_second, latency=latency_ms / 1000
+            port=port,
+            tls=tls,
+            requests_per_second=requests_per_second,
+            latency=latency_ms / 1000,
+            # The emulator says which words will do.
+            missing_pair=missing_pair,  # type: ignore[arg-type]
+            refused_pair=refused_pair,  # type: ignore[arg-type]
+            missing_single=missing_single,  # type: ignore[arg-type]
+            missing_input=missing_input,  # type: ignore[arg-type]
+            max_message_bytes=max_message_bytes or None,
+            success_code=success_code,
         )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     except OSError as error:
         raise typer.BadParameter(f"port {port}: {error.strerror or error}") from None
     with emulator:
