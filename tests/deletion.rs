@@ -29,6 +29,11 @@ fn under_faults() -> ProptestConfig {
     random_cases(std::env::var("INVARIANT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(100))
 }
 
+const MISSING_PAIR: &[MissingPair] =
+    &[MissingPair::Success, MissingPair::Refused, MissingPair::Mixed, MissingPair::Failure];
+const MISSING_SINGLE: &[MissingSingle] =
+    &[MissingSingle::Success, MissingSingle::Status, MissingSingle::Grpc];
+
 fn client_of(emulator: &Emulator, batch_size: usize) -> Client {
     client_with(emulator, Limits { requests_per_second: Rate::Unlimited, batch_size, ..Limits::default() })
 }
@@ -198,8 +203,8 @@ fn some_fault() -> impl Strategy<Value = FaultKind> {
 prop_compose! {
     /// Every undocumented way, and up to three kinds of fault that befall up to six requests in ten.
     fn some_conduct()(
-        missing_pair in prop::sample::select(vec![MissingPair::Refused, MissingPair::Mixed, MissingPair::Failure]),
-        missing_single in prop::sample::select(vec![MissingSingle::Status, MissingSingle::Grpc]),
+        missing_pair in prop::sample::select(MISSING_PAIR),
+        missing_single in prop::sample::select(MISSING_SINGLE),
         lingers in prop::sample::select(vec![0u64, 0, 20]),
         faults in prop::collection::vec((some_fault(), 0.0..0.2), 0..4),
         seed: u64,

@@ -48,7 +48,7 @@ impl Operation for api::GetAnnotationRequest {
     }
 }
 
-/// Oldest first. Pairs match any annotation; otherwise only those that users made are listed, unless the request asks for
+/// Oldest first; a list of the whole app goes by the age of the inputs. Pairs match any annotation; otherwise only those that users made are listed, unless the request asks for
 /// all or names who made them.
 impl Operation for api::ListAnnotationsRequest {
     const METHOD: &'static str = "ListAnnotations";

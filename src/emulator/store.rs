@@ -192,9 +192,11 @@ impl App {
         present.filter_map(|&slot| self.slots[slot as usize].as_ref())
     }
 
-    /// Annotations that lists show, oldest first, each with its input's ID.
+    /// Annotations that lists show, input by input in the order in which these came, each input's oldest first.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Annotation)> {
-        self.slots.iter().flatten().map(|annotation| self.with_input(annotation))
+        let slots = self.inputs.iter().flat_map(|input| &input.slots);
+        let annotations = slots.filter_map(|&slot| self.slots[slot as usize].as_ref());
+        annotations.map(|annotation| self.with_input(annotation))
     }
 
     /// Those of them that are on some inputs, oldest first.
@@ -280,7 +282,7 @@ mod tests {
     use super::*;
 
     fn ids(app: &App) -> Vec<String> {
-        app.all().map(|(input, it)| format!("{input}/{}", it.id)).collect()
+        app.present().map(|(input, it)| format!("{input}/{}", it.id)).collect()
     }
 
     fn app(pairs: &[(&str, &str)]) -> App {
@@ -293,8 +295,15 @@ mod tests {
     }
 
     #[test]
-    fn annotations_are_listed_in_the_order_in_which_they_came() {
+    fn annotations_are_kept_in_the_order_in_which_they_came() {
         assert_eq!(ids(&app(&[("p", "b"), ("q", "a"), ("p", "a")])), ["p/b", "q/a", "p/a"]);
+    }
+
+    #[test]
+    fn all_annotations_are_listed_in_the_order_in_which_their_inputs_came() {
+        let app = app(&[("p", "b"), ("q", "a"), ("p", "a")]);
+        let listed: Vec<_> = app.all().map(|(input, it)| format!("{input}/{}", it.id)).collect();
+        assert_eq!(listed, ["p/b", "p/a", "q/a"]);
     }
 
     #[test]

@@ -150,6 +150,12 @@ def test_annotation_ids_without_input_ids_are_refused(emulator: Emulator) -> Non
     assert refused_list(emulator, ids=["alice"]) == "CONN_INVALID_REQUEST"
 
 
+def test_a_list_of_the_whole_app_goes_by_the_age_of_the_inputs(emulator: Emulator) -> None:
+    emulator.add_annotation("q", "on-q")
+    emulator.add_annotation("p", "late")
+    assert list(listed(emulator)) == [*USERS, "late", "on-q"]
+
+
 MISSING: dict[str, str] = {
     "empty": "SUCCESS",
     "does_not_exist": "CONN_DOES_NOT_EXIST",

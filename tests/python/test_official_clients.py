@@ -91,7 +91,9 @@ def test_what_is_posted_is_listed_and_got_unchanged(stub: Any) -> None:
     answer = stub.PostAnnotations(post(*posted), metadata=METADATA)
     assert answer.status.code == status_code_pb2.SUCCESS
     assert [as_posted(it) for it in answer.annotations] == posted
-    listed = stub.ListAnnotations(listing(input_ids=["p", "q"], ids=["a", "b"]), metadata=METADATA).annotations
+    listed = stub.ListAnnotations(
+        listing(input_ids=["p", "q"], ids=["a", "b"]), metadata=METADATA
+    ).annotations
     assert [as_posted(it) for it in listed] == posted
     request = service_pb2.GetAnnotationRequest(user_app_id=USER_APP, input_id="q", annotation_id="b")
     assert as_posted(stub.GetAnnotation(request, metadata=METADATA).annotation) == posted[1]

@@ -48,7 +48,9 @@ def serve(
     ] = None,
     missing_input: Annotated[
         str,
-        typer.Option(metavar="HOW", help="A list of a missing input: empty, does_not_exist or input_does_not_exist."),
+        typer.Option(
+            metavar="HOW", help="A list of a missing input: empty, does_not_exist or input_does_not_exist."
+        ),
     ] = "empty",
     max_message_bytes: Annotated[
         int, typer.Option(metavar="N", min=0, help="The most bytes in a message; 0 for no limit.")
