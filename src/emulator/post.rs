@@ -123,7 +123,8 @@ fn authored(message: Bytes, given: &api::Annotation, rules: &Rules<'_>) -> Resul
         replaced.push(USER_ID);
         stamped.user_id = caller.into();
     }
-    if is_replaced(in_worker) || author.is_unknown() || (given.worker.is_none() && !replaced.is_empty()) {
+    let lacks_worker = given.worker.is_none() && !author.is_model;
+    if is_replaced(in_worker) || author.is_unknown() || (lacks_worker && !replaced.is_empty()) {
         replaced.push(WORKER);
         let user = User { id: caller.into() };
         stamped.worker = Some(Worker { worker: Some(worker::Worker::User(user)) });

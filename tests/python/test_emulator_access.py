@@ -293,6 +293,13 @@ def test_what_a_model_made_is_posted_as_the_models() -> None:
         assert stored(emulator, "new").worker == worker
 
 
+def test_what_a_model_made_stays_the_models_when_its_user_is_replaced() -> None:
+    with callers(foreign_post="owned") as (emulator, _, bob):
+        assert bob.post(model_version_id="v1", user_id="alice") == "SUCCESS"
+        new = stored(emulator, "new")
+        assert (new.model_version_id, new.user_id, new.HasField("worker")) == ("v1", "bob", False)
+
+
 def test_a_post_keeps_fields_that_nobody_knows_when_it_gets_another_author() -> None:
     unknown = b"\xfa\xff\x01\x04late"  # field 4095, a string
     given = resources_pb2.Annotation(input_id="p", id="new", worker=by("alice")).SerializeToString() + unknown
