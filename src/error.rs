@@ -154,7 +154,7 @@ impl Status {
     /// about another one.
     pub fn of_one_among(&self, count: usize) -> Self {
         Self {
-            description: format!("the answer to a request that named {count} IDs, of which this is one"),
+            description: format!("the answer to a request with {count} IDs"),
             details: String::new(),
             ..self.clone()
         }

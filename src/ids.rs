@@ -473,6 +473,13 @@ pub struct Target<'a> {
     pub annotation_id: Option<&'a str>,
 }
 
+impl<'a> Target<'a> {
+    /// The IDs of its input and its own, which is empty for a whole input.
+    pub fn pair(&self) -> (&'a str, &'a str) {
+        (self.input_id, self.annotation_id.unwrap_or_default())
+    }
+}
+
 impl Targets {
     /// Annotations, each by its input's ID and its own at the same position.
     ///

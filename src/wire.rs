@@ -186,6 +186,11 @@ impl Listed {
         }
     }
 
+    /// The IDs of its input and its own.
+    pub fn pair(&self) -> (&str, &str) {
+        (&self.annotation.input_id, &self.annotation.id)
+    }
+
     /// Whether it says anything about its input: concepts, regions, text and so on.
     pub fn has_data(&self) -> bool {
         !self.annotation.data.is_empty()

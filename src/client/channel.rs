@@ -184,6 +184,18 @@ impl Channel {
         answered(way, answer.and_then(|answer| self.peer.said_of_post(answer, posted)))
     }
 
+    /// `GetUser` of the caller: whose the credential is.
+    pub async fn caller_id(&self, permit: SendPermit) -> Result<Option<String>, Error> {
+        let (connection, way) = self.way(permit)?;
+        let mut stub = V2Client::new(connection);
+        let user_app_id = Some(api::UserAppIdSet { user_id: "me".into(), app_id: String::new() });
+        let request = self.request(api::GetUserRequest { user_app_id });
+        let answer = self.answer(&way, Box::pin(stub.get_user(request))).await;
+        let answer =
+            answered(way, answer.and_then(|answer| self.peer.said(answer.status).map(|_| answer.user)))?;
+        Ok(answer.map(|user| user.id).filter(|id| !id.is_empty()))
+    }
+
     /// Whether the service has not answered yet, and nobody asked so before.
     pub fn first_failure(&self) -> bool {
         self.peer.first_failure()

@@ -30,6 +30,7 @@ use crate::{
     wire::{
         Listed,
         api::{DeleteAnnotationRequest, PostAnnotationsRequest},
+        may_be_same_user,
     },
 };
 
@@ -191,6 +192,23 @@ impl Run<'_> {
         self.call.unless_stopped(self.client.acquire()).await
     }
 
+    /// Whose the credential is, where that is another than the owner of the app: a collaborator. Asked for once a client.
+    pub async fn collaborator(&self) -> Option<String> {
+        let Client { channel, caller_id, settings, .. } = self.client;
+        let ask = async {
+            let permit = self.acquire().await?;
+            self.ledger().sent(&[]);
+            match channel.caller_id(permit).await {
+                Ok(caller_id) => Ok(caller_id),
+                // The service may not tell everybody.
+                Err(Error::Api(_)) => Ok(None),
+                Err(error) => Err(Setback::from(error)),
+            }
+        };
+        let caller_id = caller_id.get_or_try_init(|| ask).await.ok()?.as_deref()?;
+        (!may_be_same_user(caller_id, &settings.user_id)).then(|| caller_id.to_owned())
+    }
+
     /// Settles every batch; up to `max_in_flight` of them side by side, and none waits for another's fate.
     pub async fn all(&self) {
         let limits = &self.client.settings.limits;
@@ -240,11 +258,11 @@ impl Run<'_> {
 
     /// Which of these pairs are there and, with a backup, saved: only they may be deleted. The others are settled.
     async fn look_and_save(&self, batch: Batch, permit: SendPermit) -> Vec<u32> {
-        let (mut there, mut gone) =
-            self.listed_and_saved(Parts::new(batch.ids, permit), batch.in_doubt).await;
+        let parts = Parts::new(batch.ids, permit);
+        let (mut there, mut gone) = self.listed_and_saved(parts, batch.in_doubt, &[]).await;
         // A list may be late, and not show yet what was added just before.
         if !batch.in_doubt && !gone.is_empty() && self.wait_for_lists().await.is_ok() {
-            let again = self.listed_and_saved(Parts::without_permit(gone), batch.in_doubt).await;
+            let again = self.listed_and_saved(Parts::without_permit(gone), false, &there).await;
             there.extend(again.0);
             gone = again.1;
         }
@@ -254,8 +272,15 @@ impl Run<'_> {
     }
 
     /// Which of these pairs lists show, saved if there is a backup, and which they do not show. What they do not tell about
-    /// is settled.
-    async fn listed_and_saved(&self, mut parts: Parts, in_doubt: bool) -> (Vec<u32>, Vec<u32>) {
+    /// is settled. Those that were `found` before are no other spelling of these.
+    async fn listed_and_saved(
+        &self,
+        mut parts: Parts,
+        in_doubt: bool,
+        found: &[u32],
+    ) -> (Vec<u32>, Vec<u32>) {
+        let targets = self.call.targets();
+        let found: HashSet<_> = found.iter().map(|&id| targets.get(id as usize).pair()).collect();
         let (mut there, mut gone) = (Vec::new(), Vec::new());
         while let Some((ids, permit)) = parts.next(self).await {
             let mut listed = match lists::pairs(self, &ids, permit).await {
@@ -269,6 +294,7 @@ impl Run<'_> {
                     continue;
                 }
             };
+            listed.respelled.retain(|(_, it)| !found.contains(&it.pair()));
             let unclear = self.settle_unclear(&listed, in_doubt);
             let _memory = listed.memory();
             let (places, annotations): (Vec<u32>, Vec<_>) = listed.there.into_iter().unzip();

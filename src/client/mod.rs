@@ -62,6 +62,8 @@ pub struct Client {
     user_app: Arc<UserApp>,
     /// Set once a list of the app was served.
     app_exists: Arc<OnceCell<()>>,
+    /// Whose the credential is, once that was asked for; `None` where the service does not say.
+    caller_id: Arc<OnceCell<Option<String>>>,
 }
 
 /// What the requests of this process share.
@@ -84,6 +86,7 @@ impl Client {
             traffic: Arc::default(),
             user_app: user_app(&settings),
             app_exists: Arc::default(),
+            caller_id: Arc::default(),
             settings: Arc::new(settings),
         })
     }

@@ -172,6 +172,11 @@ impl Peer {
             let message = format!("{} took no further request (REFUSED_STREAM). Nothing was sent", self.base);
             return Error::Transport { message, reach: Reach::Unsent };
         }
+        // h2's words for it.
+        if ["header_list_way_too_large", "too_many_continuations"].iter().any(|words| text.contains(words)) {
+            text = format!("the headers or trailers of its answer are too large ({text})");
+            return self.broken(&text);
+        }
         // So does a connection end that does not answer when keep-alive asks.
         if text.ends_with("timed out") {
             text = format!("the connection fell silent ({text})");

@@ -7,9 +7,8 @@
 //! more, they are sent in smaller parts until the refused ones stand alone, and one last list confirms that those are there.
 //!
 //! The parts are halves at first; each success doubles the next part, and after a single refused annotation comes a single
-//! one. So one refused pair among many costs a logarithm of requests, and a run of them one request each. Where the service
-//! denies permission, what one maker made goes together: permission is by maker (Clarifai's documentation), so a refused
-//! part of one maker, of which one is refused alone as well, is refused whole.
+//! one. So one refused pair among many costs a logarithm of requests, and a run of them one request each; one in all, where
+//! the caller is a collaborator and the list shows that others made them.
 //!
 //! Nor is it documented whether a list shows a deletion at once. Where a list and an answer contradict each other,
 //! the list may be late: it is asked again, with growing pauses, before anything is called failed.
@@ -31,7 +30,7 @@ use crate::{
     LOGGER,
     error::{Error, Kind},
     report::Outcome,
-    wire::StatusCode,
+    wire::{StatusCode, is_same_user},
 };
 
 /// A part of a batch whose last request failed.
@@ -44,6 +43,8 @@ struct Part {
     doubt: bool,
     /// A request that carried it failed for a reason that tells nothing, perhaps after it was carried out.
     suspect: bool,
+    /// So did one that carried several: it may have been carried out but for some of them.
+    suspect_together: bool,
     /// A request that carried it was answered with a failure since a list last showed it: some of it may be done.
     unseen: bool,
     looked_at: LookedAt,
@@ -116,6 +117,7 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
 
         part.unseen = true;
         part.suspect |= part.is_vague();
+        part.suspect_together |= part.is_vague() && part.ids.len() > 1;
 
         let carried = part.ids.len();
         if part.is_unlisted && part.is_denied() {
@@ -165,48 +167,39 @@ impl Resolution {
         }
     }
 
-    /// A part that was refused, and of which everything is there, goes on in smaller ones.
+    /// A part that was refused goes on in smaller ones.
     async fn split(&mut self, run: &Run<'_>, mut part: Part) {
         let carried = part.ids.len();
         log::debug!(target: LOGGER, "a refused batch of {carried} is split");
-        part.is_waiting = true;
-        if part.error.kind() == Some(Kind::PermissionDenied) {
-            let makers = &self.makers;
-            part.ids.sort_by_key(|id| (makers.get(id), *id));
-            let maker = makers.get(&part.ids[0]).cloned();
-            let of_maker = part.ids.partition_point(|id| makers.get(id) == maker.as_ref());
-            if let Some(others) = part.split_off(of_maker) {
-                self.open.extend([others, part]);
-                self.size = usize::MAX;
-                return;
-            }
-            if let Some(maker) = maker {
-                return self.try_one_of(run, part, &maker).await;
-            }
+        if part.is_denied() && !part.is_unlisted && self.split_by_maker(run, &mut part).await {
+            return;
         }
         self.size = carried / 2;
-        self.open.push(part);
+        self.open.push(Part { is_waiting: true, ..part });
     }
 
-    /// A part that one maker made was denied. If one of it is denied alone as well, all of it is.
-    async fn try_one_of(&mut self, run: &Run<'_>, mut part: Part, maker: &str) {
-        let carried = part.ids.len();
-        let Some(rest) = part.split_off(1) else { return self.open.push(part) };
-        part.is_waiting = false;
-        match send_again(run, part).await {
-            Some(one) if one.error.kind() == Some(Kind::PermissionDenied) => {
-                let error = Arc::new(Error::Listing { message: denied(maker, carried, &one.error) });
-                for id in rest.ids.clone() {
-                    self.refused_alone(run, Part { ids: vec![id], error: Arc::clone(&error), ..rest });
-                }
-                self.refused_alone(run, one);
-            }
-            failed => {
-                self.size = 2;
-                self.open.push(rest);
-                self.open.extend(failed);
-            }
+    /// A collaborator may change only what they made themselves (Clarifai's documentation): what a list shows to be made by
+    /// others goes in one request, and when that is denied nothing of it is tried alone. False where this does not help.
+    async fn split_by_maker(&mut self, run: &Run<'_>, part: &mut Part) -> bool {
+        let Some(collaborator) = run.collaborator().await else { return false };
+        let (makers, collaborator) = (&self.makers, &collaborator);
+        let is_foreign = |id: &u32| makers.get(id).is_some_and(|maker| !is_same_user(maker, collaborator));
+        let (foreign, own): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|id| is_foreign(id));
+        let part_of = |ids| Part { ids, error: Arc::clone(&part.error), is_waiting: true, ..*part };
+        if foreign.is_empty() {
+            return false;
         }
+        if !own.is_empty() {
+            self.size = usize::MAX;
+            let parts = [part_of(foreign), part_of(own)];
+            self.open.extend(parts);
+            return true;
+        }
+        let error = part.error_of_each();
+        for id in foreign {
+            self.refused_alone(run, Part { ids: vec![id], error: Arc::clone(&error), ..*part });
+        }
+        true
     }
 
     /// This stands alone, and was refused. It is told now, and confirmed when the whole batch is through.
@@ -264,18 +257,6 @@ impl Resolution {
         part.ids = open;
         !part.ids.is_empty()
     }
-}
-
-/// Why the annotations of a maker are not deleted that went together.
-fn denied(maker: &str, carried: usize, error: &Error) -> String {
-    format!(
-        "refused together with what {maker:?} made beside it ({carried} annotations, of which one was refused alone as well: \
-         {}). Only the owner of an app may change what others made",
-        match error {
-            Error::Api(status) => status.name.as_str(),
-            _ => "",
-        }
-    )
 }
 
 /// Sends a part on its own. Comes back with it when that fails too.
@@ -469,6 +450,7 @@ impl Part {
             deletes: !run.wants_it_there(),
             doubt: false,
             suspect: false,
+            suspect_together: false,
             unseen: false,
             looked_at: LookedAt::Never,
             unanswered: 0,
@@ -532,7 +514,7 @@ impl Part {
 
     /// The outcome of what a list shows to be as it should.
     fn outcome_if_done(&self) -> Outcome {
-        if self.doubt || self.suspect { Outcome::Deleted } else { Outcome::Absent }
+        if self.doubt || self.suspect_together { Outcome::Deleted } else { Outcome::Absent }
     }
 
     /// The outcome of what the list after so many others shows not to be so. While that may be late it is unknown; and for

@@ -5,12 +5,11 @@ use std::collections::{HashMap, HashSet};
 use super::{
     DEFAULT_APP_ID, DEFAULT_USER_ID,
     status::{Refusal, refusal},
-    workers::is_same_user,
 };
-use crate::wire::{self, StatusCode as Code, api::UserAppIdSet};
+use crate::wire::{self, StatusCode as Code, api::UserAppIdSet, is_same_user};
 
 /// The alias of the caller's user ID.
-const ME: &str = "me";
+pub const ME: &str = "me";
 
 /// Keys, each with the scopes it has; `None` for all of them.
 pub type Keys = HashMap<String, Option<HashSet<String>>>;
@@ -99,6 +98,7 @@ impl Access {
         &self,
         metadata: &Metadata,
         method: &str,
+        needs_app: bool,
         user_app_id: Option<&UserAppIdSet>,
     ) -> Result<Admission<'_>, Refusal> {
         let key = credential(metadata)?;
@@ -106,13 +106,14 @@ impl Access {
         let Some(UserAppIdSet { user_id, app_id }) = user_app_id else {
             return Err(refusal(Code::ConnInvalidRequest, "user_app_id is missing"));
         };
-        if user_id.is_empty() || app_id.is_empty() {
+        if user_id.is_empty() || (needs_app && app_id.is_empty()) {
             return Err(refusal(Code::ConnInvalidRequest, "user_app_id lacks a user ID or an app ID"));
         }
         let caller_id = self.users.get(key).map(String::as_str);
         let caller = Caller { user_id: caller_id, is_owner: false };
         let user_id = caller.resolve(user_id).to_owned();
         if let Some(apps) = &self.apps
+            && needs_app
             && !apps.iter().any(|(user, app)| app == app_id && is_same_user(user, &user_id))
         {
             let details = format!("there is no app {app_id:?} of user {user_id:?}");

@@ -46,6 +46,10 @@ fn metadata(map: &MetadataMap) -> Metadata {
 
 #[async_trait]
 impl V2 for Face {
+    async fn get_user(&self, request: Request<api::GetUserRequest>) -> Answer<api::SingleUserResponse> {
+        self.handle(request).await
+    }
+
     async fn get_annotation(
         &self,
         request: Request<api::GetAnnotationRequest>,

@@ -21,7 +21,8 @@ use crate::wire::{
 };
 
 /// The methods that are played.
-pub const METHODS: [&str; 5] = [
+pub const METHODS: [&str; 6] = [
+    api::GetUserRequest::METHOD,
     api::GetAnnotationRequest::METHOD,
     api::ListAnnotationsRequest::METHOD,
     api::PostAnnotationsRequest::METHOD,
@@ -33,6 +34,8 @@ pub const METHODS: [&str; 5] = [
 pub trait Operation: prost::Message + Default {
     /// The method's name.
     const METHOD: &'static str;
+    /// Whether it works on an app.
+    const NEEDS_APP: bool = true;
     /// The message that answers it.
     type Answer: prost::Message;
     /// That message's full name.

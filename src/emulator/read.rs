@@ -5,16 +5,17 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::{
+    access::ME,
     operation::{Operation, Performed, Rules, check_counts, missing_pair},
     status::{Refusal, refusal},
     store::{Annotation, App},
     undocumented::MissingInput,
-    workers::{Author, is_same_user},
+    workers::Author,
 };
 use crate::wire::{
     StatusCode,
     api::{self, UserAppIdSet},
-    parse_annotation, without_fields,
+    is_same_user, parse_annotation, without_fields,
 };
 
 /// The most annotations on one page of a list; and how many unless the request says.
@@ -23,6 +24,36 @@ const DEFAULT_PER_PAGE: u32 = 128;
 
 /// The field of an annotation that holds what its model found: `data`.
 const MODEL_OUTPUT: [u32; 1] = [3];
+
+/// The user that is named, or the caller where that is "me".
+impl Operation for api::GetUserRequest {
+    const METHOD: &'static str = "GetUser";
+    const NEEDS_APP: bool = false;
+    type Answer = api::SingleUserResponse;
+    const ANSWER: &'static str = "clarifai.api.SingleUserResponse";
+    type Value = Option<api::User>;
+
+    fn answer(status: api::status::Status, user: Option<api::User>) -> api::SingleUserResponse {
+        api::SingleUserResponse { status: Some(status), user }
+    }
+
+    fn user_app_id(&self) -> Option<&UserAppIdSet> {
+        self.user_app_id.as_ref()
+    }
+
+    fn named(&self) -> (Vec<String>, Vec<String>) {
+        Default::default()
+    }
+
+    fn perform(&self, _app: &mut App, rules: &mut Rules<'_>) -> Performed<Option<api::User>> {
+        let named = self.user_app_id.as_ref().map_or("", |it| it.user_id.as_str());
+        match rules.caller.resolve(named) {
+            ME => Err(refusal(StatusCode::ConnDoesNotExist, "whose key this is, `users` does not say")),
+            id => Ok(Some(api::User { id: id.into() })),
+        }
+        .into()
+    }
+}
 
 impl Operation for api::GetAnnotationRequest {
     const METHOD: &'static str = "GetAnnotation";

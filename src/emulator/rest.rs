@@ -35,8 +35,8 @@ use super::{
 use crate::wire::{
     FILE_DESCRIPTOR_SET, StatusCode,
     api::{
-        DeleteAnnotationRequest, DeleteAnnotationsRequest, GetAnnotationRequest, ListAnnotationsRequest,
-        PostAnnotationsRequest, status::Status,
+        DeleteAnnotationRequest, DeleteAnnotationsRequest, GetAnnotationRequest, GetUserRequest,
+        ListAnnotationsRequest, PostAnnotationsRequest, status::Status,
     },
     grpc_name, is_success, status_name,
 };
@@ -51,7 +51,7 @@ pub fn with_rest(grpc: Router, service: Arc<Service>) -> Router {
     let many =
         || deleted().on(GET, handle::<ListAnnotationsRequest>).on(POST, handle::<PostAnnotationsRequest>);
     const APP: &str = "/v2/users/{user_id}/apps/{app_id}";
-    let mut rest = Router::new();
+    let mut rest = Router::new().route("/v2/users/{user_id}", on(GET, handle::<GetUserRequest>));
     for app in [APP, "/v2"] {
         rest = rest
             .route(&format!("{app}/inputs/{{input_id}}/annotations/{{annotation_id}}"), one())
@@ -121,6 +121,9 @@ fn request<T: Operation>(
         (Some(user_id), Some(app_id)) => {
             fields.remove("userAppId");
             fields.insert("user_app_id".into(), json!({"user_id": user_id, "app_id": app_id}));
+        }
+        (Some(user_id), None) => {
+            fields.insert("user_app_id".into(), json!({"user_id": user_id}));
         }
         // Without one, the key tells the app.
         _ if !fields.contains_key("user_app_id") && !fields.contains_key("userAppId") => {

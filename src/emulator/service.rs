@@ -21,9 +21,9 @@ use super::{
     status::{self, Refusal, SuccessCode, refusal},
     store::App,
     undocumented::Undocumented,
-    workers::{folded, is_same_user},
+    workers::folded,
 };
-use crate::wire::{self, MAX_REQUEST_BYTES, StatusCode, api::UserAppIdSet, parse_annotation};
+use crate::wire::{self, MAX_REQUEST_BYTES, StatusCode, api::UserAppIdSet, is_same_user, parse_annotation};
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -292,17 +292,23 @@ impl Service {
         arrival: &Arrival,
         fault: &FaultKind,
     ) -> Performed<T::Value> {
-        let admission = self.conduct.access.admit(&arrival.metadata, T::METHOD, request.user_app_id());
+        let admission = {
+            let Arrival { metadata, .. } = arrival;
+            self.conduct.access.admit(metadata, T::METHOD, T::NEEDS_APP, request.user_app_id())
+        };
         let Admission { user_id, app_id, caller } = match admission {
             Ok(admission) => admission,
             Err(refusal) => return refusal.into(),
         };
         let breaks_off_after = if let FaultKind::Partial(first) = fault { Some(*first) } else { None };
         let now = Instant::now();
-        let app = apps.get_or_create(&user_id, &app_id);
-        app.settle(now);
         let undocumented = &self.conduct.undocumented;
         let mut rules = Rules { ids: Ids(ids), undocumented, caller, breaks_off_after, now };
+        if !T::NEEDS_APP {
+            return request.perform(&mut App::default(), &mut rules);
+        }
+        let app = apps.get_or_create(&user_id, &app_id);
+        app.settle(now);
         request.perform(app, &mut rules)
     }
 

@@ -46,11 +46,6 @@ impl<'a> Author<'a> {
     }
 }
 
-/// Whether two user IDs are the same user's: Clarifai does not tell upper from lower case in them.
-pub fn is_same_user(one: &str, other: &str) -> bool {
-    one == other || folded(one) == folded(other)
-}
-
 /// A user ID in the spelling by which users are compared.
 pub fn folded(user_id: &str) -> String {
     user_id.to_lowercase()

@@ -420,6 +420,7 @@ def test_the_counts_are_a_json_object_and_nothing_else(emulator: Emulator) -> No
         "duplicates": 0,
         "ok": False,
         "stopped_by": None,
+        "warnings": [],
         "backup": "b.parquet",
         "journal": None,
         "failures": "f.csv",

@@ -98,6 +98,7 @@ def test_a_plan_is_a_json_object_and_nothing_else(
         ],
         "rows": 4,
         "stopped_by": None,
+        "warnings": [],
         "rows_file": None,
         "rows_lacking": None,
     }
@@ -176,6 +177,7 @@ def test_a_restoration_is_a_json_object_and_nothing_else(backup: Path, emulator:
         "throttled": 0,
         "ok": True,
         "stopped_by": None,
+        "warnings": [],
         "backup": "kept.parquet",
         "failures": None,
         "failures_lacking": None,

@@ -58,10 +58,11 @@ ALLOWED = {
 PAIRS = [(f"photo-{photo}", f"box-{box}") for photo in (1, 2) for box in (7, 8)]
 AUTHORITY = trustme.CA()
 
-KEYS_ARE_MADE = "keys are made at https://clarifai.com/settings/security"
+KEYS_ARE_MADE = "keys are made at https://clarifai.com/me/settings/secrets"
 SCOPES = (
-    "the scopes Annotations_Delete and Annotations_Get (to restore, Annotations_Add) at "
-    "https://clarifai.com/settings/security; a collaborator needs them in the app too"
+    "the scopes Annotations_Add, Annotations_Delete, Annotations_Get, Apps_Get, Concepts_Get, Inputs_Get, Models_Get, "
+    "Workflows_Get at "
+    "https://clarifai.com/me/settings/secrets; a collaborator needs them in the app too"
 )
 NO_SUCH_KEY = (
     "CONN_KEY_INVALID (11008): Invalid API key or Invalid API key/application pair: there is no such key […]."
@@ -121,7 +122,7 @@ MISTAKES: dict[str, Mistake] = {
     "no key": Mistake(
         {"PAT": None},
         "no key is set: set CLARIFAI_PAT, pass pat=…, or run `clarifai login`. Personal access tokens are made at "
-        "https://clarifai.com/settings/security",
+        "https://clarifai.com/me/settings/secrets",
     ),
     "a key that is none": Mistake(
         {"PAT": "made-up-key-of-nobody"},
@@ -628,7 +629,7 @@ CALLS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: delete_annotations(["box-7", "box-8"], ["photo-1", "photo-2"]),
         clarifai_annotations.DeletionError,
         '2 of 2 IDs were not deleted (2 absent). First: position 0, annotation "photo-1" of input "box-7" is absent: '
-        'CONN_DOES_NOT_EXIST (11101): Resource does not exist: there is no annotation "photo-1" on input "box-7" […]. '
+        'CONN_DOES_NOT_EXIST (11101): the answer to a request with 2 IDs […]. '
         "See .report.failures",
     ),
     "a whole table": (

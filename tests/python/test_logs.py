@@ -64,7 +64,7 @@ def test_what_is_retried_and_split_is_told_for_those_who_look_closely(
     told = lines(caplog, logging.DEBUG)
     assert told[0].startswith("attempt 1 of a request failed and is retried: CONN_THROTTLED (11005)")
     assert told[1].startswith("a request failed: ANNOTATION_PERMISSION_DENIED (24156)")
-    assert "a refused batch of 4 is split in halves" in told
+    assert "a refused batch of 4 is split" in told
 
 
 def test_the_key_is_in_no_line(service: OfficialService, caplog: pytest.LogCaptureFixture) -> None:

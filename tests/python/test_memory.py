@@ -188,7 +188,7 @@ def test_a_refused_batch_of_heavy_pairs_is_looked_up_in_parts(
 ) -> None:
     there = heavy(100, 10_000)
     HeavyService(service, list(there), 300_000, refuse)
-    service.on_delete = lambda connection, stream_id: connection.grpc(stream_id, deletion(24156, "not yours"))
+    service.on_delete = lambda connection, stream_id: connection.grpc(stream_id, deletion(24155, "no"))
     report = client.delete_annotations(["p"] * 101, [*(it.id for it in there), "gone"], on_failure="report")
     assert (report.failed, report.absent) == (100, 1)
 

@@ -49,8 +49,8 @@ def test_a_pair_of_a_refused_half_is_not_called_failed_when_the_key_is_revoked(
     for annotation_id in ("locked", "b", "c", "d"):
         clarifai_emulator.add_annotation("photo", annotation_id)
     clarifai_emulator.lock("photo", "locked")
-    # All four, refused before anything is done; both halves; the first half's two alone.
-    inject(clarifai_emulator, Fault.status(24156), Fault.none(), Fault.none(), Fault.none(), REVOKED)
+    # All four, refused before anything is done; the first half; its two alone.
+    inject(clarifai_emulator, Fault.status(24156), Fault.none(), Fault.none(), REVOKED)
     with clarifai_emulator.client() as client:
         report = client.delete_annotations(["photo"] * 4, ["locked", "b", "c", "d"], on_failure="report")
     assert not is_there(clarifai_emulator, "photo", "b")

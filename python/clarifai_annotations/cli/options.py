@@ -68,11 +68,7 @@ MaxDeletions = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Delete nothing if it were more than N.")
 ]
 LookFirst = Annotated[
-    bool,
-    typer.Option(
-        "--look-first",
-        help="Without a backup: list before deleting, to tell what was not there from what was.",
-    ),
+    bool, typer.Option("--look-first", help="List first: tells absent from deleted.")
 ]
 Backup = Annotated[
     Path | None,
@@ -94,7 +90,7 @@ RequestsPerSecond = Annotated[
     typer.Option(
         metavar="N",
         parser=_rate,
-        help="Clarifai's quota for you, if it is not 15; or auto.",
+        help="Clarifai's quota for you, if not 15; or auto.",
         show_default=False,
     ),
 ]
