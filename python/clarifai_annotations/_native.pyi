@@ -486,8 +486,8 @@ class DeleteReport:
     def warnings(self) -> tuple[str, ...]:
         """What to know of the run, although it is no failure: each a sentence.
 
-        Answers with a code of success other than SUCCESS (10001, 10002, 10070), and annotations of models that came without data
-        where a copy was kept.
+        Answers with a code of success other than SUCCESS (10001, 10002, 10070), and annotations of models that came
+        without data where a copy was kept.
         """
     @property
     def failures(self) -> Failures:
