@@ -54,6 +54,10 @@ pub struct Pages<'a> {
     respelled: HashMap<u32, String>,
     /// Bytes an annotation on the latest page.
     weight: usize,
+    /// The most bytes that a page may have, as far as is known.
+    most_bytes: usize,
+    /// A page of so many annotations was too large, of which the bytes are not known yet.
+    refused_size: Option<usize>,
     reading: Reading,
     is_done: bool,
 }
@@ -90,6 +94,8 @@ impl<'a> Pages<'a> {
             shown: HashSet::new(),
             respelled: HashMap::new(),
             weight: 0,
+            most_bytes: memory::BUDGET,
+            refused_size: None,
             reading,
             is_done: false,
         }
@@ -162,12 +168,16 @@ impl<'a> Pages<'a> {
                 Ok(answer) => {
                     let bytes: usize = answer.annotations.iter().map(|it| it.message.len()).sum();
                     self.weight = bytes.checked_div(answer.annotations.len()).unwrap_or(self.weight);
+                    if let Some(refused_size) = self.refused_size.take() {
+                        self.most_bytes = self.most_bytes.min((self.weight * refused_size).saturating_sub(1));
+                    }
                     return Ok((answer, size));
                 }
                 // An answer of more than 128 MB is a FAILURE (Clarifai's documentation).
                 Err(Setback::Failed(error)) if size > 1 && (error.is_too_large() || is_failure(&error)) => {
                     log::debug!(target: LOGGER, "a page of {size} annotations is too large: {error}");
-                    self.weight = self.weight.max(memory::BUDGET / size + 1);
+                    self.refused_size = Some(size);
+                    self.weight = self.weight.max(self.most_bytes / size + 1);
                 }
                 Err(setback) => return Err(setback),
             }
@@ -177,7 +187,7 @@ impl<'a> Pages<'a> {
     /// How many annotations the next page has: as many as fit into the memory that there is, as far as is known.
     fn page_size(&self) -> usize {
         let fits =
-            |size: &usize| self.reading.offset.is_multiple_of(*size) && size * self.weight <= memory::BUDGET;
+            |size: &usize| self.reading.offset.is_multiple_of(*size) && size * self.weight <= self.most_bytes;
         // What is read backward begins a page before its end.
         let is_left = |size: &usize| !self.reading.is_backward || *size <= self.reading.offset;
         PAGE_SIZES.into_iter().find(|size| fits(size) && is_left(size)).unwrap_or(1)

@@ -629,7 +629,7 @@ CALLS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: delete_annotations(["box-7", "box-8"], ["photo-1", "photo-2"]),
         clarifai_annotations.DeletionError,
         '2 of 2 IDs were not deleted (2 absent). First: position 0, annotation "photo-1" of input "box-7" is absent: '
-        'CONN_DOES_NOT_EXIST (11101): the answer to a request with 2 IDs […]. '
+        "CONN_DOES_NOT_EXIST (11101): the answer to a request with 2 IDs […]. "
         "See .report.failures",
     ),
     "a whole table": (

@@ -659,8 +659,14 @@ TEXTS: dict[str, tuple[Answer, str]] = {
     "control characters": (failed_with("a\0b\x1b[31m\nred"), "FAILURE (10020): a"),
     "12 KiB of escapes": (grpc_message("%41" * 4000), "INTERNAL (13): AAA"),
     "64 KiB of escapes": (grpc_message("%41" * 21845), "INTERNAL (13): AAA"),
-    "1.5 MiB of escapes": (grpc_message("%41" * 500_000), "the headers or trailers of its answer are too large"),
-    "6 MiB of escapes": (grpc_message("%41" * 2_000_000), "the headers or trailers of its answer are too large"),
+    "1.5 MiB of escapes": (
+        grpc_message("%41" * 500_000),
+        "the headers or trailers of its answer are too large",
+    ),
+    "6 MiB of escapes": (
+        grpc_message("%41" * 2_000_000),
+        "the headers or trailers of its answer are too large",
+    ),
     "broken escapes": (grpc_message("%zz%4%"), "INTERNAL (13): %zz%4%"),
     "escapes that are not UTF-8": (grpc_message("%ff%fe"), "invalid utf-8"),
     "bytes that are not UTF-8": (grpc_message(b"\xff\xfe"), "invalid utf-8"),
