@@ -7,7 +7,10 @@ use clarifai_annotations::{
     backup::{BackupReader, Copies},
     client::{Call, Client, Precautions},
     config::{Arguments, Limits, Rate, Settings},
-    emulator::{Conduct, Emulator, Fault, FaultKind, MissingPair, MissingSingle, Options, Undocumented},
+    emulator::{
+        Conduct, Emulator, Fault, FaultKind, MissingPair, MissingSingle, Options, RecordedRequest,
+        Undocumented,
+    },
     ids::{Column, ColumnBuilder, Targets},
     journal::Place,
     report::{Outcome, Report},
@@ -94,6 +97,15 @@ fn pairs_of(targets: &Targets) -> BTreeSet<Pair> {
 
 fn emulator_with(there: &BTreeSet<Pair>) -> Emulator {
     misbehaving_emulator_with(there, Conduct::default())
+}
+
+/// The requests that name something: all deletions, and all lists but those that look whether the app is there.
+fn naming(emulator: &Emulator) -> impl Iterator<Item = RecordedRequest> {
+    let is_deletion = |request: &RecordedRequest| request.method.starts_with("Delete");
+    emulator
+        .requests()
+        .into_iter()
+        .filter(move |request| is_deletion(request) || !request.input_ids.is_empty())
 }
 
 fn misbehaving_emulator_with(there: &BTreeSet<Pair>, conduct: Conduct) -> Emulator {
@@ -188,6 +200,8 @@ proptest! {
     }
 }
 
+const DELETIONS: [&str; 2] = ["DeleteAnnotation", "DeleteAnnotations"];
+
 fn some_fault() -> impl Strategy<Value = FaultKind> {
     prop_oneof![
         prop::sample::select(vec![10010, 10020, 10030, 11101, 24156, 99004]).prop_map(FaultKind::Status),
@@ -210,7 +224,12 @@ prop_compose! {
         seed: u64,
     ) -> Conduct {
         let visible_after = Duration::from_millis(lingers);
-        let fault = |(kind, rate)| (Fault { kind, methods: Vec::new() }, rate);
+        let fault = |(kind, rate)| {
+            // A list that is told so of an input is believed: there is nothing else to ask.
+            let is_believed = matches!(kind, FaultKind::Status(11101) | FaultKind::Grpc(5));
+            let methods = if is_believed { DELETIONS.map(String::from).to_vec() } else { Vec::new() };
+            (Fault { kind, methods }, rate)
+        };
         Conduct {
             undocumented: Undocumented { missing_pair, missing_single, visible_after, ..Undocumented::default() },
             fault_rates: faults.into_iter().map(fault).collect(),
@@ -268,7 +287,7 @@ proptest! {
                 _ => {}
             }
         }
-        for request in emulator.requests() {
+        for request in naming(&emulator) {
             prop_assert!(!request.ids.is_empty() && request.ids.len() == request.input_ids.len());
             for pair in request.input_ids.into_iter().zip(request.ids) {
                 prop_assert!(asked.contains(&pair), "{:?} was not named", pair);
@@ -480,7 +499,7 @@ proptest! {
             }
         }
         let asked = |pair: &Pair| callers.iter().any(|caller| !matches!(caller.names, Names::Inputs(_)) && caller.names(pair));
-        for request in emulator.requests() {
+        for request in naming(&emulator) {
             if request.ids.is_empty() {
                 let named = |caller: &Caller| matches!(&caller.names, Names::Inputs(inputs) if request.input_ids.iter().all(|id| inputs.contains(id)));
                 prop_assert!(!request.input_ids.is_empty() && callers.iter().any(named), "{:?}", request.input_ids);

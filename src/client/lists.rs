@@ -374,6 +374,8 @@ fn told(asked: &[(u32, &str, &str)], listed: Vec<Listed>, per_page: usize) -> Pa
 pub struct Parts {
     open: Vec<Vec<u32>>,
     permit: Option<SendPermit>,
+    /// Those whose input was once said not to be there.
+    doubted: HashSet<u32>,
 }
 
 /// What lists do not tell about, however few IDs they name.
@@ -387,12 +389,12 @@ pub enum Unlisted {
 impl Parts {
     /// A batch that is sent with this permit.
     pub fn new(ids: Vec<u32>, permit: SendPermit) -> Self {
-        Self { open: vec![ids], permit: Some(permit) }
+        Self { open: vec![ids], permit: Some(permit), doubted: HashSet::new() }
     }
 
     /// A batch whose permits are acquired as they are needed.
     pub fn without_permit(ids: Vec<u32>) -> Self {
-        Self { open: vec![ids], permit: None }
+        Self { open: vec![ids], permit: None, doubted: HashSet::new() }
     }
 
     /// The next part, with its permit; none when all are listed or the run is stopped.
@@ -420,6 +422,11 @@ impl Parts {
         };
         let may_do_better = is_input || (error.kind() != Some(Kind::NotFound) && is_refused(&error));
         match ids.len() {
+            // Nothing is called absent by a single word.
+            1 if is_input && self.doubted.insert(ids[0]) => {
+                self.open.push(ids);
+                None
+            }
             1 if is_input => Some(Unlisted::NoInput(ids, error)),
             2.. if may_do_better => {
                 let (first, second) = ids.split_at(ids.len() / 2);

@@ -6,8 +6,8 @@
 //! ONE list tells which pairs are there still; these are sent again on their own; when they are refused once
 //! more, they are sent in smaller parts until the refused ones stand alone, and one last list confirms that those are there.
 //!
-//! The parts are halves at first; each success doubles the next part, and after a single refused annotation comes a single
-//! one. So one refused pair among many costs a logarithm of requests, and a run of them one request each; one in all, where
+//! A part that is refused is halved; after a single refused annotation comes a single one, and each success doubles the next
+//! part. So one refused pair among many costs a logarithm of requests, and a run of them one request each; one in all, where
 //! the caller is a collaborator and the list shows that others made them.
 //!
 //! Nor is it documented whether a list shows a deletion at once. Where a list and an answer contradict each other,
@@ -56,6 +56,8 @@ struct Part {
     tried_alone: bool,
     /// It was split off and not sent since.
     is_waiting: bool,
+    /// It was refused as a whole, or is what is left of such a part of which the rest was not: something in it is refused.
+    holds_culprit: bool,
     /// A list does not show it, and the service denied permission: it may be there, where the caller may not see it.
     is_unlisted: bool,
 }
@@ -157,13 +159,16 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
 impl Resolution {
     /// Sends the first few of what was split, and leaves the rest for later.
     async fn send_some(&mut self, run: &Run<'_>, mut part: Part) {
-        if let Some(rest) = part.split_off(self.size) {
-            self.open.push(rest);
-        }
+        let holds_culprit = std::mem::take(&mut part.holds_culprit);
+        let size = if holds_culprit { (part.ids.len() / 2).max(1) } else { self.size };
+        let rest = part.split_off(size);
         part.is_waiting = false;
         match send_again(run, part).await {
-            Some(failed) => self.open.push(failed),
-            None => self.size = self.size.saturating_mul(2),
+            Some(failed) => self.open.extend(rest.into_iter().chain([failed])),
+            None => {
+                self.size = self.size.saturating_mul(2);
+                self.open.extend(rest.map(|rest| Part { holds_culprit, ..rest }));
+            }
         }
     }
 
@@ -174,13 +179,15 @@ impl Resolution {
         if part.is_denied() && !part.is_unlisted && self.split_by_maker(run, &mut part).await {
             return;
         }
-        self.size = carried / 2;
-        self.open.push(Part { is_waiting: true, ..part });
+        self.open.push(Part { is_waiting: true, holds_culprit: true, ..part });
     }
 
     /// A collaborator may change only what they made themselves (Clarifai's documentation): what a list shows to be made by
     /// others goes in one request, and when that is denied nothing of it is tried alone. False where this does not help.
     async fn split_by_maker(&mut self, run: &Run<'_>, part: &mut Part) -> bool {
+        if !part.ids.iter().any(|id| self.makers.contains_key(id)) {
+            return false;
+        }
         let Some(collaborator) = run.collaborator().await else { return false };
         let (makers, collaborator) = (&self.makers, &collaborator);
         let is_foreign = |id: &u32| makers.get(id).is_some_and(|maker| !is_same_user(maker, collaborator));
@@ -457,6 +464,7 @@ impl Part {
             looks: 0,
             tried_alone: false,
             is_waiting: false,
+            holds_culprit: false,
             is_unlisted: false,
         }
     }
