@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from clarifai_grpc.grpc.api import service_pb2  # noqa: F401 (fills the pool)
+from clarifai_grpc.grpc.auth.scope import scope_pb2
+from clarifai_grpc.grpc.auth.util import extension_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 from clarifai_annotations._native import FILE_DESCRIPTOR_SET
 
 OURS = descriptor_pb2.FileDescriptorSet.FromString(FILE_DESCRIPTOR_SET)
 OFFICIAL = descriptor_pool.Default()
+
+SERVICE_PAGE = Path(__file__).parents[2] / "docs" / "service.md"
 
 
 def messages() -> Iterator[tuple[str, descriptor_pb2.DescriptorProto]]:
@@ -84,5 +90,21 @@ def test_a_status_code_has_the_official_number(name: str, number: int) -> None:
     assert enum.values_by_name[name].number == number
 
 
+def documented_scopes() -> dict[str, set[str]]:
+    """The scopes of each method by the table of docs/service.md."""
+    rows = (
+        line.split("|") for line in SERVICE_PAGE.read_text(encoding="utf-8").splitlines() if "_Get`" in line
+    )
+    named = (tuple(re.findall(r"`(\w+)`", cell) for cell in row[1:3]) for row in rows)
+    return {method: set(scopes) for methods, scopes in named for method in methods}
+
+
+@pytest.mark.parametrize(("method", "scopes"), documented_scopes().items(), ids=documented_scopes())
+def test_the_documentation_has_the_official_scopes_of_a_method(method: str, scopes: set[str]) -> None:
+    options = OFFICIAL.FindMethodByName(f"clarifai.api.V2.{method}").GetOptions()
+    needed = options.Extensions[extension_pb2.cl_depending_scopes]
+    assert scopes == {scope_pb2.S.Name(scope) for scope in needed}
+
+
 def test_everything_that_is_compared_is_there_to_compare() -> None:
-    assert (len(METHODS), len(FIELDS) > 50, len(CODES) > 30) == (5, True, True)
+    assert (len(METHODS), len(FIELDS) > 50, len(CODES) > 30) == (6, True, True)
