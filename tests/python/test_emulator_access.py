@@ -307,3 +307,33 @@ def test_a_post_keeps_fields_that_nobody_knows_when_it_gets_another_author() -> 
         bob.call("PostAnnotations", annotations=[resources_pb2.Annotation.FromString(given)])
         new = next(it for it in emulator.annotations() if it.annotation_id == "new")
         assert unknown in new.message
+
+
+# --- Whose a key is
+
+
+def test_a_key_is_told_whose_it_is() -> None:
+    with callers() as (_, _, bob):
+        me = Caller(bob.stub, bob.key, resources_pb2.UserAppIDSet(user_id="me"))
+        assert me.call("GetUser").user.id == "bob"
+
+
+def test_a_key_of_nobody_in_particular_has_no_user() -> None:
+    with callers() as (_, alice, _):
+        me = Caller(alice.stub, "another-key", resources_pb2.UserAppIDSet(user_id="me"))
+        assert me.status("GetUser") == "CONN_DOES_NOT_EXIST"
+
+
+def test_a_collaborator_pays_one_request_for_all_that_others_made() -> None:
+    with Emulator(users=USERS) as emulator:
+        names = [f"box-{number}" for number in range(256)]
+        for number, name in enumerate(names):
+            message = resources_pb2.Annotation(worker=by("bob" if number % 4 == 0 else "alice"))
+            emulator.add_annotation(
+                "p", name, user_id="alice", app_id="cats", message=message.SerializeToString()
+            )
+        with emulator.client(user_id="alice", app_id="cats", pat="key-of-bob") as client:
+            report = client.delete_annotations(["p"] * 256, names, on_failure="report")
+    assert (report.deleted, report.failed) == (64, 192)
+    # For each batch: it, a list, Bob's, Alice's, and a list that confirms; and once, whose the key is.
+    assert report.requests == 2 * 5 + 1
