@@ -30,7 +30,7 @@ use crate::{
     wire::{
         Listed,
         api::{DeleteAnnotationRequest, PostAnnotationsRequest},
-        may_be_same_user,
+        is_same_user, may_be_same_user,
     },
 };
 
@@ -195,6 +195,10 @@ impl Run<'_> {
     /// Whose the credential is, where that is another than the owner of the app: a collaborator. Asked for once a client.
     pub async fn collaborator(&self) -> Option<String> {
         let Client { channel, caller_id, settings, .. } = self.client;
+        // Nobody can be another than "me".
+        if is_same_user(&settings.user_id, "me") {
+            return None;
+        }
         let ask = async {
             let permit = self.acquire().await?;
             self.ledger().sent(&[]);
