@@ -114,12 +114,18 @@ fn read(copies: Copies, batch_size: usize, as_caller: bool) -> mpsc::Receiver<Re
     messages
 }
 
-/// An annotation as it may be posted: without what the service sets itself and, as the caller's own, without the user who
-/// made it.
+/// An annotation as it may be posted: without what the service sets itself and, as the caller's own, without the name of a
+/// user. What a model made stays the model's.
 fn postable(message: &Bytes, as_caller: bool) -> Result<Bytes, Error> {
     let posted = || {
-        let is_of_user = as_caller && !Listed::parse(message.clone())?.is_made_by_model();
-        let left_out = if is_of_user { [SET_BY_SERVICE, OWNER].concat() } else { SET_BY_SERVICE.to_vec() };
+        let [user_id, worker] = OWNER;
+        let left_out = match as_caller {
+            false => SET_BY_SERVICE.to_vec(),
+            true if Listed::parse(message.clone())?.is_made_by_model() => {
+                [&SET_BY_SERVICE[..], &[user_id]].concat()
+            }
+            true => [&SET_BY_SERVICE[..], &[user_id, worker]].concat(),
+        };
         without_fields(message, &left_out)
     };
     posted().map_err(|error: DecodeError| Error::Backup {
