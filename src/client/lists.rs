@@ -463,8 +463,8 @@ fn page_request(run: &Run<'_>, page: u32) -> ListAnnotationsRequest {
     ListAnnotationsRequest {
         user_app_id: Some(run.client.user_app_id()),
         list_all_annotations: true,
-        // What is saved must be whole.
-        return_model_output: run.backup.is_some(),
+        // What is saved must be whole, and what is counted for a limit is listed as it will be saved.
+        return_model_output: run.backup.is_some() || run.call.precautions().backup.is_some(),
         page,
         ..Default::default()
     }
