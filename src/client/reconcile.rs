@@ -84,7 +84,7 @@ struct Resolution {
     culprits: Vec<Part>,
     /// How many are sent together of what was split.
     size: usize,
-    /// Who made what lists showed.
+    /// Which users made what lists showed.
     makers: HashMap<u32, String>,
 }
 
@@ -132,6 +132,9 @@ pub(super) async fn resolve(run: &Run<'_>, ids: Vec<u32>, error: Arc<Error>) {
         let look_again = part.looks < LOOKS && part.is_said_to_be_done();
         let must_look = part.looked_at == LookedAt::Never || look_again;
         if must_look && run.call.targets().are_pairs() && !all.sift(run, &mut part).await {
+            continue;
+        }
+        if !run.call.targets().are_pairs() && carried > 1 && !may_have_app(run, &part).await {
             continue;
         }
         if verdict == Verdict::Unanswered {
@@ -377,7 +380,7 @@ async fn pause_before_look(run: &Run<'_>, looks: u32) {
 #[derive(Default)]
 struct Looked {
     there: HashSet<u32>,
-    /// Who made those that are there, as far as it is known.
+    /// Which users made those that are there, as far as it is known.
     makers: HashMap<u32, String>,
     /// Those of which it does not tell whether they are there, and why.
     unclear: HashMap<u32, Arc<Error>>,
@@ -395,7 +398,9 @@ async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
                 looked.unclear.extend(listed.unclear());
                 for (id, listed) in &listed.there {
                     looked.there.insert(*id);
-                    looked.makers.extend(listed.creator().map(|maker| (*id, maker.to_owned())));
+                    // Whose a model's annotation is, its maker does not tell.
+                    let maker = listed.creator().filter(|_| !listed.is_made_by_model());
+                    looked.makers.extend(maker.map(|maker| (*id, maker.to_owned())));
                 }
                 ids.iter().for_each(|id| _ = left.remove(id));
             }
@@ -420,19 +425,37 @@ async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
 }
 
 /// The list failed, so what became of the part stays unknown: because its own request went unanswered, or, where
-/// that was refused, because of the list. A list that finds no such app or is not let in tells that the rest of
-/// the run cannot succeed either.
+/// that was refused, because of the list. A list that finds no such app, is not let in, or meets a limit of the account tells
+/// that the rest of the run cannot succeed either.
 fn undecided(run: &Run<'_>, part: &Part, setback: Setback) {
     match setback {
         Setback::Stopped => run.call.settle(&part.ids, Outcome::Unknown, Some(&part.error)),
         Setback::Failed(error) => {
             let cause = if part.doubt { &part.error } else { &error };
             run.call.settle(&part.ids, Outcome::Unknown, Some(cause));
-            if matches!(error.kind(), Some(Kind::Authentication | Kind::NotFound)) {
+            // A key that may not list may delete all the same.
+            let is_hopeless =
+                Verdict::on(&error) == Verdict::Hopeless && error.kind() != Some(Kind::PermissionDenied);
+            if is_hopeless || error.kind() == Some(Kind::NotFound) {
                 run.call.stop(error);
             }
         }
     }
+}
+
+/// Whether a refused part of inputs may be sent in smaller ones: not where its app does not exist, for which the service has
+/// the same code as for an input. Otherwise the part is settled, and the run stopped.
+async fn may_have_app(run: &Run<'_>, part: &Part) -> bool {
+    if !part.is_said_to_be_done() {
+        return true;
+    }
+    let setback = match lists::is_about_an_input(run, &part.error).await {
+        Ok(false) => Setback::Failed(Arc::clone(&part.error)),
+        Err(Setback::Stopped) => Setback::Stopped,
+        Ok(true) | Err(Setback::Failed(_)) => return true,
+    };
+    undecided(run, part, setback);
+    false
 }
 
 /// No later request can help this part, nor, if hopeless, any other.
