@@ -291,7 +291,11 @@ impl Run<'_> {
                 Ok(listed) => listed,
                 Err(setback) => {
                     match parts.failed(self, ids, setback).await {
-                        Some(Unlisted::NoInput(ids, _)) => gone.extend(ids),
+                        // That is no list which may be late.
+                        Some(Unlisted::NoInput(ids, error)) => {
+                            let outcome = if in_doubt { Outcome::Deleted } else { Outcome::Absent };
+                            self.call.settle(&ids, outcome, Some(&error));
+                        }
                         Some(Unlisted::Failed(ids, error)) => self.cannot_look(&ids, &error, in_doubt),
                         None => {}
                     }

@@ -93,7 +93,10 @@ async fn surveyed_once(run: &Run<'_>, mut parts: Parts, in_doubt: bool) -> Vec<(
         match all_pages(run, &mut inputs, permit, in_doubt).await {
             Ok(found) => surveyed.push((inputs, found)),
             Err(setback) => match parts.failed(run, inputs, setback).await {
-                Some(Unlisted::NoInput(inputs, _)) => surveyed.push((inputs, Found::default())),
+                // That is no list which may be late.
+                Some(Unlisted::NoInput(inputs, error)) => {
+                    run.call.settle(&inputs, Outcome::Absent, Some(&error));
+                }
                 Some(Unlisted::Failed(inputs, error)) => run.cannot_look(&inputs, &error, in_doubt),
                 None => {}
             },

@@ -173,11 +173,17 @@ impl<'a> Pages<'a> {
                     }
                     return Ok((answer, size));
                 }
-                // An answer of more than 128 MB is a FAILURE (Clarifai's documentation).
-                Err(Setback::Failed(error)) if size > 1 && (error.is_too_large() || is_failure(&error)) => {
+                Err(Setback::Failed(error)) if size > 1 && error.is_too_large() => {
                     log::debug!(target: LOGGER, "a page of {size} annotations is too large: {error}");
                     self.refused_size = Some(size);
                     self.weight = self.weight.max(self.most_bytes / size + 1);
+                }
+                // An answer of more than 128 MB is a FAILURE (Clarifai's documentation), but not every FAILURE is one: a page of
+                // a single annotation tells.
+                Err(Setback::Failed(error)) if size > 1 && is_failure(&error) => {
+                    log::debug!(target: LOGGER, "a page of {size} annotations may be too large: {error}");
+                    self.refused_size = Some(size);
+                    self.weight = self.weight.max(self.most_bytes + 1);
                 }
                 Err(setback) => return Err(setback),
             }
@@ -369,13 +375,15 @@ fn told(asked: &[(u32, &str, &str)], listed: Vec<Listed>, per_page: usize) -> Pa
     pairs
 }
 
-/// The parts in which a batch is listed: at first the whole; where the service refuses that, its halves, until what
-/// it refuses stands alone.
+/// The parts in which a batch is listed: at first the whole; where the service refuses that, smaller ones, until what it
+/// refuses stands alone. A part that is refused is halved, one that is served doubles the next.
 pub struct Parts {
     open: Vec<Vec<u32>>,
     permit: Option<SendPermit>,
-    /// Those whose input was once said not to be there.
-    doubted: HashSet<u32>,
+    /// How many IDs the next part names at most.
+    size: usize,
+    /// So many are not too large.
+    most: usize,
 }
 
 /// What lists do not tell about, however few IDs they name.
@@ -389,17 +397,23 @@ pub enum Unlisted {
 impl Parts {
     /// A batch that is sent with this permit.
     pub fn new(ids: Vec<u32>, permit: SendPermit) -> Self {
-        Self { open: vec![ids], permit: Some(permit), doubted: HashSet::new() }
+        Self { permit: Some(permit), ..Self::without_permit(ids) }
     }
 
     /// A batch whose permits are acquired as they are needed.
     pub fn without_permit(ids: Vec<u32>) -> Self {
-        Self { open: vec![ids], permit: None, doubted: HashSet::new() }
+        Self { open: vec![ids], permit: None, size: usize::MAX, most: usize::MAX }
     }
 
     /// The next part, with its permit; none when all are listed or the run is stopped.
     pub async fn next(&mut self, run: &Run<'_>) -> Option<(Vec<u32>, SendPermit)> {
-        let ids = self.open.pop()?;
+        let mut ids = self.open.pop()?;
+        let rest = ids.split_off(self.size.min(self.most).min(ids.len()));
+        if !rest.is_empty() {
+            self.open.push(rest);
+        }
+        // Unless it fails.
+        self.size = self.size.saturating_mul(2);
         let permit = match self.permit.take() {
             Some(permit) => permit,
             None => run.acquire().await.ok()?,
@@ -411,30 +425,38 @@ impl Parts {
     /// run is stopped.
     pub async fn failed(&mut self, run: &Run<'_>, ids: Vec<u32>, setback: Setback) -> Option<Unlisted> {
         let Setback::Failed(error) = setback else { return None };
-        let is_input = if error.kind() == Some(Kind::NotFound) {
+        let is_missing = error.kind() == Some(Kind::NotFound);
+        let is_input = is_missing && {
             match is_about_an_input(run, &error).await {
                 Ok(is_input) => is_input,
                 Err(Setback::Failed(error)) => return Some(Unlisted::Failed(ids, error)),
                 Err(Setback::Stopped) => return None,
             }
-        } else {
-            false
         };
-        let may_do_better = is_input || (error.kind() != Some(Kind::NotFound) && is_refused(&error));
+        let may_do_better = if is_missing { is_input } else { is_refused(&error) };
+        self.size = (ids.len() / 2).max(1);
+        if error.is_too_large() {
+            self.most = self.size;
+        }
         match ids.len() {
-            // Nothing is called absent by a single word.
-            1 if is_input && self.doubted.insert(ids[0]) => {
-                self.open.push(ids);
-                None
-            }
-            1 if is_input => Some(Unlisted::NoInput(ids, error)),
+            1 if is_input => Some(Unlisted::NoInput(self.others_on_input(run, ids[0]), error)),
             2.. if may_do_better => {
-                let (first, second) = ids.split_at(ids.len() / 2);
-                self.open.extend([second.to_vec(), first.to_vec()]);
+                self.open.push(ids);
                 None
             }
             _ => Some(Unlisted::Failed(ids, error)),
         }
+    }
+
+    /// An ID, and all that are still to be listed on the same input.
+    fn others_on_input(&mut self, run: &Run<'_>, id: u32) -> Vec<u32> {
+        let input_of = |id: u32| run.call.targets().get(id as usize).input_id;
+        let mut all = vec![id];
+        for open in &mut self.open {
+            all.extend(open.extract_if(.., |other| input_of(*other) == input_of(id)));
+        }
+        self.open.retain(|open| !open.is_empty());
+        all
     }
 }
 
