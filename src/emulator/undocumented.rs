@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Whether deleting what is not there succeeds unless a test says otherwise. [`MissingPair`] and [`MissingSingle`] take
 /// their defaults from here.
-const DELETING_THE_MISSING_SUCCEEDS: bool = false;
+const DELETING_THE_MISSING_SUCCEEDS: bool = true;
 
 /// Behaviour that Clarifai does not document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -53,13 +53,13 @@ use crate::{
 ///     missing_pair: What becomes of a batch that names a pair, or an input to delete all of, which
 ///         is not there: it is passed over and the answer is SUCCESS (``"success"``); the batch is
 ///         refused whole (``"refused"``); the rest is deleted and the answer is MIXED_STATUS
-///         (``"mixed"``) or FAILURE (``"failure"``). ``None`` for ``"refused"``.
+///         (``"mixed"``) or FAILURE (``"failure"``). ``None`` for ``"success"``.
 ///     refused_pair: What becomes of a batch that names one which is there and may not be deleted:
 ///         locked, input-level, or somebody else's. ``"refused"``, ``"mixed"`` or ``"failure"``;
 ///         ``None`` for the same as ``missing_pair``, and ``"refused"`` where that is ``"success"``.
 ///     missing_single: How the deletion of one that is not there is answered: with SUCCESS
 ///         (``"success"``), the status CONN_DOES_NOT_EXIST (``"status"``) or the gRPC status
-///         NOT_FOUND (``"grpc"``). ``None`` for ``"status"``.
+///         NOT_FOUND (``"grpc"``). ``None`` for ``"success"``.
 ///     missing_input: How a list that names an input which is not there is answered: with nothing
 ///         of that input (``"empty"``), or refused with CONN_DOES_NOT_EXIST (``"does_not_exist"``)
 ///         or INPUT_DOES_NOT_EXIST (``"input_does_not_exist"``). A deletion or a post that is

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import is_hypothesis_test
 
+import missing
 import random_cases
 from clarifai_annotations import Client
 from official_service import OfficialService, official_service
@@ -36,7 +37,13 @@ GROUPS = ("test_spark", "test_notebooks", "test_sdist", "test_site")
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Know the option of pytest-xdist in pyproject.toml also under `-p no:xdist`."""
+    """Add the option `--missing`. Know the option of pytest-xdist in pyproject.toml also under `-p no:xdist`."""
+    parser.addoption(
+        "--missing",
+        choices=list(missing.OPTIONS),
+        default="success",
+        help="How an Emulator answers deletions of missing annotations, where a test does not say (default: success).",
+    )
     if not pluginmanager.has_plugin("xdist"):
         parser.addoption("--numprocesses")
 
@@ -69,16 +76,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Settle on one seed for the run before the workers start, and let Ctrl-C through."""
+    """Settle on one seed for the run before the workers start, apply `--missing`, and let Ctrl-C through."""
+    missing.choose(config.getoption("--missing"))
     random_cases.choose_seed(config.getoption("--hypothesis-seed"))
     # A shell starts a background job with SIGINT ignored. The programs of the tests would inherit that.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_report_header() -> str:
-    """Tell how the random cases of this run can be repeated."""
-    return f"random cases: HYPOTHESIS_PROFILE={random_cases.PROFILE} HYPOTHESIS_SEED={os.environ['HYPOTHESIS_SEED']}"
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Tell how the random cases of this run can be repeated, and how missing annotations are answered."""
+    cases = f"random cases: HYPOTHESIS_PROFILE={random_cases.PROFILE} HYPOTHESIS_SEED={os.environ['HYPOTHESIS_SEED']}"
+    return [cases, f"missing annotations: {config.getoption('--missing')}"]
 
 
 @pytest.hookimpl(tryfirst=True)
