@@ -91,7 +91,7 @@ async def test_each_caller_gets_its_own_outcome_and_missing_ok() -> None:
         first, there, missing, missing_ok, locked = await asyncio.gather(
             client.delete_annotation_async("photo", "first"),
             client.delete_annotation_async("photo", "there"),
-            client.delete_annotation_async("photo", "missing"),
+            client.delete_annotation_async("photo", "missing", look_first=True),
             client.delete_annotation_async("photo", "missing-too", missing_ok=True),
             client.delete_annotation_async("photo", "locked"),
             return_exceptions=True,
@@ -144,9 +144,9 @@ async def test_of_callers_of_the_same_missing_pair_each_has_its_own_missing_ok()
     with Emulator() as emulator, emulator.client(**SLOW) as client:
         emulator.add_annotation("photo", "first")
         ended = await outcomes(
-            client.delete_annotation_async("photo", "first"),
-            client.delete_annotation_async("photo", "box"),
-            client.delete_annotation_async("photo", "box", missing_ok=True),
+            client.delete_annotation_async("photo", "first", look_first=True),
+            client.delete_annotation_async("photo", "box", look_first=True),
+            client.delete_annotation_async("photo", "box", missing_ok=True, look_first=True),
         )
     assert ended == [None, NotFoundError, None]
 

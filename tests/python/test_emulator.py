@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 from clarifai_grpc.grpc.api import resources_pb2
@@ -16,6 +17,8 @@ from clarifai_annotations import (
     TransportError,
 )
 from clarifai_annotations.emulator import Emulator
+
+Missing = Literal["success", "refused"]
 
 
 @pytest.fixture
@@ -69,16 +72,33 @@ def test_an_input_level_annotation_is_never_deleted_by_its_id(emulator: Emulator
     assert input_level(emulator) == ["photo-1", "photo-2"]
 
 
-def test_of_a_batch_with_a_missing_pair_all_that_is_there_goes(emulator: Emulator) -> None:
-    client = emulator.client()
-    report = client.delete_annotations(["photo-1", "photo-1"], ["box-1", "no-box"], missing_ok=True)
-    assert (report.deleted, report.absent, report.requests) == (1, 1, 3)
+OF_TWO_IDS = pytest.mark.parametrize(("missing_pair", "counts"), [("success", (2, 0, 1)), ("refused", (1, 1, 3))])
+"""What becomes of two IDs of which one is missing: how many are deleted and absent, and how many requests they take."""
 
 
-def test_an_input_that_is_not_there_does_not_keep_the_others(emulator: Emulator) -> None:
-    report = emulator.client().delete_input_annotations(["photo-1", "no-photo"], on_failure="report")
-    assert (report.deleted, report.absent) == (1, 1)
-    assert left(emulator) == [("photo-2", "box-1")]
+@OF_TWO_IDS
+def test_of_a_batch_with_a_missing_pair_all_that_is_there_goes(
+    missing_pair: Missing, counts: tuple[int, int, int]
+) -> None:
+    with Emulator(missing_pair=missing_pair) as emulator:
+        emulator.add_annotation("photo-1", "box-1")
+        report = emulator.client().delete_annotations(
+            ["photo-1", "photo-1"], ["box-1", "no-box"], missing_ok=True
+        )
+        assert (report.deleted, report.absent, report.requests) == counts
+        assert left(emulator) == []
+
+
+@OF_TWO_IDS
+def test_an_input_that_is_not_there_does_not_keep_the_others(
+    missing_pair: Missing, counts: tuple[int, int, int]
+) -> None:
+    with Emulator(missing_pair=missing_pair) as emulator:
+        emulator.add_annotation("photo-1", "box-1")
+        emulator.add_annotation("photo-2", "box-1")
+        report = emulator.client().delete_input_annotations(["photo-1", "no-photo"], on_failure="report")
+        assert (report.deleted, report.absent) == counts[:2]
+        assert left(emulator) == [("photo-2", "box-1")]
 
 
 def test_a_long_call_deletes_every_pair(emulator: Emulator) -> None:
@@ -90,8 +110,9 @@ def test_a_long_call_deletes_every_pair(emulator: Emulator) -> None:
     assert len(left(emulator)) == 3
 
 
-def test_what_it_saw_is_told_request_by_request_with_the_key_masked(emulator: Emulator) -> None:
-    with emulator.client(pat="made-up-secret") as client:
+def test_what_it_saw_is_told_request_by_request_with_the_key_masked() -> None:
+    with Emulator(missing_single="status") as emulator, emulator.client(pat="made-up-secret") as client:
+        emulator.add_annotation("photo-1", "box-1")
         client.delete_annotations(["photo-1"], ["box-1"])
         client.delete_annotation("photo-1", "gone", missing_ok=True)
     requests = emulator.requests

@@ -117,16 +117,14 @@ def test_a_fault_waits_for_the_method_that_it_is_meant_for() -> None:
 
 def test_one_seed_gives_the_same_faults_and_another_gives_others() -> None:
     def fates(seed: int) -> list[str]:
-        with emulated(fault_rates={Fault.throttled(): 0.3, Fault.grpc(13): 0.2}, seed=seed) as (
-            emulator,
-            stub,
-        ):
+        rates = {Fault.throttled(): 0.3, Fault.grpc(13): 0.2}
+        with emulated(fault_rates=rates, seed=seed, missing_pair="success") as (emulator, stub):
             for n in range(30):
                 delete(stub, ("p", f"missing-{n}"))
             return [request.name for request in emulator.requests]
 
     assert fates(1) == fates(1) != fates(2)
-    assert {"CONN_THROTTLED", "INTERNAL", "CONN_DOES_NOT_EXIST"} == set(fates(1))
+    assert {"CONN_THROTTLED", "INTERNAL", "SUCCESS"} == set(fates(1))
 
 
 def test_a_fault_strikes_over_the_quota_as_well_so_that_the_log_is_true() -> None:
@@ -158,6 +156,7 @@ def test_an_annotation_that_is_locked_is_refused_for_ever() -> None:
 
 
 MISSING: dict[str, tuple[str, list[str]]] = {
+    "success": ("SUCCESS", ["p/b", "p/c"]),
     "refused": ("CONN_DOES_NOT_EXIST", ["p/a", "p/b", "p/c"]),
     "mixed": ("MIXED_STATUS", ["p/b", "p/c"]),
     "failure": ("FAILURE", ["p/b", "p/c"]),
@@ -192,7 +191,7 @@ def test_our_client_tells_the_truth_in_three_requests_whichever_way(missing_pair
         assert ("missing" in {it.annotation_id for it in report.failures}) == (missing_pair == "refused")
 
 
-@pytest.mark.parametrize(("how", "seen"), [("status", "CONN_DOES_NOT_EXIST"), ("grpc", ".NOT_FOUND")])
+@pytest.mark.parametrize(("how", "seen"), [("success", "SUCCESS"), ("status", "CONN_DOES_NOT_EXIST"), ("grpc", ".NOT_FOUND")])
 def test_a_single_that_is_missing_is_answered_the_way_it_was_told_to(how: str, seen: str) -> None:
     with emulated(missing_single=how) as (emulator, stub):
         assert delete_one(stub, "p", "missing") == seen
@@ -200,7 +199,7 @@ def test_a_single_that_is_missing_is_answered_the_way_it_was_told_to(how: str, s
 
 
 def test_deletions_may_show_in_lists_for_a_while() -> None:
-    with emulated(visible_after=3600) as (emulator, stub):
+    with emulated(visible_after=3600, missing_pair="refused") as (emulator, stub):
         assert delete(stub, ABC[0]) == "SUCCESS"
         assert delete_inputs(stub, "p") == "SUCCESS"
         assert left(emulator) == []
@@ -220,9 +219,9 @@ def test_after_that_while_they_are_gone_from_lists() -> None:
 
 @pytest.mark.parametrize("quota", ["rolling", "fixed", "bucket"])
 def test_over_the_quota_the_documented_answer_comes(quota: str) -> None:
-    with emulated(requests_per_second=3, quota=quota, halt=3600) as (emulator, stub):
+    with emulated(requests_per_second=3, quota=quota, halt=3600, missing_pair="success") as (emulator, stub):
         outcomes = [delete(stub, ("p", "missing")) for _ in range(5)]
-        assert outcomes == ["CONN_DOES_NOT_EXIST"] * 3 + ["CONN_THROTTLED"] * 2
+        assert outcomes == ["SUCCESS"] * 3 + ["CONN_THROTTLED"] * 2
         assert [request.applied for request in emulator.requests] == [0] * 5
 
 

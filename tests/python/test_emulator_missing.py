@@ -115,12 +115,21 @@ def test_a_batch_of_which_nothing_can_be_deleted_is_refused_with_the_first_reaso
         assert delete(stub, ("p", "missing"), ("q", "c")) == "CONN_DOES_NOT_EXIST"
 
 
-def test_by_default_a_batch_with_a_missing_pair_is_refused_whole() -> None:
-    with emulated() as (emulator, stub):
+def test_where_a_batch_with_a_missing_pair_is_refused_nothing_goes() -> None:
+    with emulated(missing_pair="refused") as (emulator, stub):
         assert delete(stub, ("p", "a"), ("p", "missing")) == "CONN_DOES_NOT_EXIST"
         assert left(emulator) == ["p/a", "p/b", "q/c"]
 
 
-def test_by_default_a_missing_single_is_answered_with_a_status() -> None:
-    with emulated() as (_, stub):
+def test_a_missing_single_may_be_answered_with_a_status() -> None:
+    with emulated(missing_single="status") as (_, stub):
         assert delete_one(stub, "p", "missing") == "CONN_DOES_NOT_EXIST"
+
+
+def test_by_default_the_missing_is_passed_over() -> None:
+    # `None` is the default, also where `pytest --missing` says something else.
+    with emulated(missing_pair=None, missing_single=None) as (emulator, stub):
+        assert delete(stub, ("p", "a"), ("p", "missing")) == "SUCCESS"
+        assert delete_inputs(stub, "missing") == "SUCCESS"
+        assert delete_one(stub, "p", "missing") == "SUCCESS"
+        assert left(emulator) == ["p/b", "q/c"]

@@ -116,7 +116,9 @@ def test_the_three_functions_can_be_awaited_in(kind: str, run: Callable[..., Any
         report = await clarifai_annotations.delete_input_annotations_async(["r"], client=client)
         assert (report.requested, report.deleted) == (1, 1)
         with pytest.raises(NotFoundError, match="single"):
-            await clarifai_annotations.delete_annotation_async("p", "single", client=client)
+            await clarifai_annotations.delete_annotation_async(
+                "p", "single", client=client, look_first=True
+            )
 
     with Emulator() as emulator, emulator.client() as client:
         seed(emulator, ("p", "single"), ("p", "a"), ("q", "a"), ("r", "a"), ("r", "b"), ("other", "a"))
@@ -237,7 +239,9 @@ def test_loops_in_many_threads_share_one_client_and_each_gets_its_own_outcomes(k
                 asyncio.ensure_future(client.delete_annotation_async(f"p{who}", f"a{n}")) for n in range(each)
             ]
             absent = [
-                asyncio.ensure_future(client.delete_annotation_async(f"p{who}", f"absent{n}"))
+                asyncio.ensure_future(
+                    client.delete_annotation_async(f"p{who}", f"absent{n}", look_first=True)
+                )
                 for n in range(each)
             ]
             bulk = asyncio.ensure_future(

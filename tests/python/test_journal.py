@@ -115,7 +115,8 @@ def test_a_journal_says_why_a_pair_could_not_be_deleted(
 
 
 def test_a_journal_of_inputs_has_a_row_for_each_input(client: Client, path: Path) -> None:
-    client.delete_input_annotations(["p", "nowhere", "q"], journal=path, on_failure="report")
+    named = ["p", "nowhere", "q"]
+    client.delete_input_annotations(named, journal=path, on_failure="report", look_first=True)
     assert outcomes(path) == [
         (0, "p", None, "deleted"),
         (1, "nowhere", None, "absent"),
@@ -285,7 +286,7 @@ def test_what_is_absent_is_not_sent_again(
     missing_ok: bool, emulator: Emulator, client: Client, path: Path
 ) -> None:
     named = columns([*PAIRS, ("p", "gone")])
-    client.delete_annotations(*named, journal=path, missing_ok=True)
+    client.delete_annotations(*named, journal=path, missing_ok=True, look_first=True)
     emulator.clear_requests()
     report = client.delete_annotations(*named, journal=path, missing_ok=missing_ok, on_failure="report")
     assert (report.deleted, report.absent, report.ok) == (3, 1, missing_ok)

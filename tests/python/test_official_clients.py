@@ -15,7 +15,7 @@ from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from clarifai_annotations.emulator import Emulator
-from official_client import METADATA
+from official_client import METADATA, official_stub
 
 SDK_MISSING = (
     "the clarifai SDK is not installed: pip install 'clarifai-annotations[peers]'"
@@ -196,12 +196,13 @@ REFUSED: dict[str, tuple[Any, int, str]] = {
 
 @pytest.mark.parametrize(("request_", "code", "details"), REFUSED.values(), ids=REFUSED)
 def test_a_deletion_that_is_refused_says_why_and_deletes_nothing(
-    request_: Any, code: int, details: str, stub: Any
+    request_: Any, code: int, details: str
 ) -> None:
-    stub.PostAnnotations(post(annotation("p", "a")), metadata=METADATA)
-    status = stub.DeleteAnnotations(request_, metadata=METADATA).status
-    assert (status.code, details in status.details) == (code, True)
-    assert ids(stub.ListAnnotations(listing(), metadata=METADATA)) == ["a"]
+    with Emulator(missing_pair="refused") as emulator, official_stub(emulator) as stub:
+        emulator.add_annotation("p", "a")
+        status = stub.DeleteAnnotations(request_, metadata=METADATA).status
+        assert (status.code, details in status.details) == (code, True)
+        assert ids(stub.ListAnnotations(listing(), metadata=METADATA)) == ["a"]
 
 
 def test_a_post_is_refused_whole(stub: Any) -> None:
