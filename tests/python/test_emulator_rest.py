@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import h2.connection
@@ -21,12 +22,19 @@ pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is no
 APP = "/v2/users/emulator-user/apps/emulator-app"
 
 
+@contextmanager
+def seeded(**options: Any) -> Iterator[Emulator]:
+    """Start an emulator with two boxes on the first photo, one on the second."""
+    with Emulator(**options) as emulator:
+        for input_id, annotation_id in (("p", "a"), ("p", "b"), ("q", "c")):
+            emulator.add_annotation(input_id, annotation_id)
+        yield emulator
+
+
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     """Two boxes on the first photo, one on the second."""
-    with Emulator() as emulator:
-        for input_id, annotation_id in (("p", "a"), ("p", "b"), ("q", "c")):
-            emulator.add_annotation(input_id, annotation_id)
+    with seeded() as emulator:
         yield emulator
 
 

@@ -619,18 +619,16 @@ TABLE = pd.DataFrame({"input_id": ["photo-1"], "annotation_id": ["box-7"]})
 
 CALLS: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
     "input and annotation swapped": (
-        lambda: delete_annotation("box-7", "photo-1"),
+        lambda: delete_annotation("box-7", "photo-1", look_first=True),
         clarifai_annotations.NotFoundError,
-        'annotation "photo-1" of input "box-7" is not there: CONN_DOES_NOT_EXIST (11101): Resource does not exist: there '
-        'is no annotation "photo-1" on input "box-7" […]. Check both IDs, the input\'s comes first; if an absent one is as '
-        "good as a deleted one, pass missing_ok=True",
+        'annotation "photo-1" of input "box-7" is not there: a list does not show it. Check both IDs, the input\'s comes '
+        "first; if an absent one is as good as a deleted one, pass missing_ok=True",
     ),
     "input and annotation swapped for many": (
-        lambda: delete_annotations(["box-7", "box-8"], ["photo-1", "photo-2"]),
+        lambda: delete_annotations(["box-7", "box-8"], ["photo-1", "photo-2"], look_first=True),
         clarifai_annotations.DeletionError,
         '2 of 2 IDs were not deleted (2 absent). First: position 0, annotation "photo-1" of input "box-7" is absent: '
-        "CONN_DOES_NOT_EXIST (11101): the answer to a request with 2 IDs […]. "
-        "See .report.failures",
+        "a list does not show it. See .report.failures",
     ),
     "a whole table": (
         lambda: delete_annotations(TABLE, TABLE),

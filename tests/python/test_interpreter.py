@@ -19,6 +19,7 @@ from jupyter_client.manager import KernelManager
 
 from clarifai_annotations.emulator import Emulator
 from conftest import KEY
+from missing import OPTIONS
 from official_service import OfficialService, deletion_answer, when_released
 
 BEGINNING = f"""
@@ -86,7 +87,7 @@ THREADS = {
 
 @pytest.mark.parametrize("program", THREADS.values(), ids=THREADS)
 def test_the_package_can_be_imported_first(program: str) -> None:
-    with Emulator() as emulator:
+    with Emulator(**OPTIONS["refused"]) as emulator:
         # In development mode Python warns of what is left open, too.
         ended_in_peace(program, emulator.base_url, "-X", "dev")
         assert emulator.requests
@@ -116,7 +117,7 @@ while os_threads() > first and time.monotonic() < deadline:
     time.sleep(0.1)
 print(first, os_threads())
 """
-    with Emulator() as emulator:
+    with Emulator(**OPTIONS["refused"]) as emulator:
         first, last = map(int, ended_in_peace(program, emulator.base_url).split())
     assert last <= first
 
@@ -184,7 +185,7 @@ async def test_calls_and_their_errors_are_the_same_after_a_reload_of(
     before = package.ClarifaiError
     reloaded = importlib.reload(modules[f"clarifai_annotations{name}"])
     assert reloaded is modules[f"clarifai_annotations{name}"]
-    with Emulator() as emulator:
+    with Emulator(**OPTIONS["refused"]) as emulator:
         await check_calls(emulator, package, before, package.ClarifaiError)
 
 
@@ -196,7 +197,7 @@ async def test_after_a_reload_of_the_errors_and_the_package_its_new_classes_catc
     errors = importlib.reload(modules["clarifai_annotations.errors"])
     importlib.reload(package)
     assert before is not package.ClarifaiError is errors.ClarifaiError
-    with Emulator() as emulator:
+    with Emulator(**OPTIONS["refused"]) as emulator:
         await check_calls(emulator, package, package.ClarifaiError)
 
 
@@ -204,7 +205,7 @@ async def test_a_second_import_after_the_removal_of_the_first_works_and_so_do_th
     modules: dict[str, ModuleType],
 ) -> None:
     first = modules["clarifai_annotations"]
-    with Emulator() as emulator:
+    with Emulator(**OPTIONS["refused"]) as emulator:
         await check_calls(emulator, first, first.ClarifaiError)
         for name in modules:
             del sys.modules[name]
@@ -227,7 +228,7 @@ for _ in range(3):
         del sys.modules[name]
 print("done")
 """
-    with Emulator() as emulator:
+    with Emulator(**OPTIONS["refused"]) as emulator:
         assert ended_in_peace(program, emulator.base_url, "-X", "dev") == "done\n"
 
 
@@ -264,7 +265,7 @@ use()
 @pytest.mark.parametrize("order", ["first", "second"])
 @pytest.mark.parametrize("kind", ["legacy", "isolated"])
 def test_a_sub_interpreter_is_refused_with_advice_and_the_main_one_goes_on(kind: str, order: str) -> None:
-    with Emulator() as emulator:
+    with Emulator(**OPTIONS["refused"]) as emulator:
         program = BEGINNING + IN_SUB_INTERPRETER
         command = [sys.executable, "-c", program, emulator.base_url, kind, order]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
@@ -300,7 +301,10 @@ MADE = "\nfrom clarifai_annotations import Client\nclient = Client(**SETTINGS)\n
 
 @pytest.mark.parametrize("program", USES.values(), ids=USES)
 def test_twenty_processes_start_use_the_library_and_end_in_peace_with(program: str) -> None:
-    with Emulator(latency=(0.0, 0.002)) as emulator, ThreadPoolExecutor(2) as pool:
+    with (
+        Emulator(latency=(0.0, 0.002), **OPTIONS["refused"]) as emulator,
+        ThreadPoolExecutor(2) as pool,
+    ):
         for ended in [pool.submit(ended_in_peace, MADE + program, emulator.base_url) for _ in range(20)]:
             ended.result()
 

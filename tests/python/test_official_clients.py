@@ -199,7 +199,7 @@ def test_a_deletion_that_is_refused_says_why_and_deletes_nothing(
     request_: Any, code: int, details: str
 ) -> None:
     with Emulator(missing_pair="refused") as emulator, official_stub(emulator) as stub:
-        emulator.add_annotation("p", "a")
+        emulator.add_annotation("p", "a", user_id="me", app_id="cats")
         status = stub.DeleteAnnotations(request_, metadata=METADATA).status
         assert (status.code, details in status.details) == (code, True)
         assert ids(stub.ListAnnotations(listing(), metadata=METADATA)) == ["a"]
