@@ -230,7 +230,9 @@ def absent(folder: Path) -> Path:
 @needs_posix
 @pytest.mark.usefixtures("emulator", "absent")
 def test_of_failures_that_do_not_fit_on_the_disk_the_count_is_told() -> None:
-    done = limited(4096, "delete", "labels.csv", "--yes", "--no-backup", "--look-first", "--failures=f.csv", QUICK)
+    done = limited(
+        4096, "delete", "labels.csv", "--yes", "--no-backup", "--look-first", "--failures=f.csv", QUICK
+    )
     written = rows_of("f.csv")
     assert 0 < len(written) < 300
     assert all(None not in row.values() for row in written)
@@ -244,7 +246,16 @@ def test_of_failures_that_do_not_fit_on_the_disk_the_count_is_told() -> None:
 @needs_posix
 @pytest.mark.usefixtures("emulator", "absent")
 def test_failures_that_do_not_fit_on_the_disk_are_told_in_json() -> None:
-    command = ["delete", "labels.csv", "--yes", "--no-backup", "--look-first", "--failures=f.csv", "--output=json", QUICK]
+    command = [
+        "delete",
+        "labels.csv",
+        "--yes",
+        "--no-backup",
+        "--look-first",
+        "--failures=f.csv",
+        "--output=json",
+        QUICK,
+    ]
     done = limited(4096, *command)
     counts = json.loads(done.stdout)
     assert (done.returncode, counts["absent"], counts["failures"]) == (1, 300, "f.csv")

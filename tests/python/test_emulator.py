@@ -72,7 +72,9 @@ def test_an_input_level_annotation_is_never_deleted_by_its_id(emulator: Emulator
     assert input_level(emulator) == ["photo-1", "photo-2"]
 
 
-OF_TWO_IDS = pytest.mark.parametrize(("missing_pair", "counts"), [("success", (2, 0, 1)), ("refused", (1, 1, 3))])
+OF_TWO_IDS = pytest.mark.parametrize(
+    ("missing_pair", "counts"), [("success", (2, 0, 1)), ("refused", (1, 1, 3))]
+)
 """What becomes of two IDs of which one is missing: how many are deleted and absent, and how many requests they take."""
 
 

@@ -191,7 +191,9 @@ def test_our_client_tells_the_truth_in_three_requests_whichever_way(missing_pair
         assert ("missing" in {it.annotation_id for it in report.failures}) == (missing_pair == "refused")
 
 
-@pytest.mark.parametrize(("how", "seen"), [("success", "SUCCESS"), ("status", "CONN_DOES_NOT_EXIST"), ("grpc", ".NOT_FOUND")])
+@pytest.mark.parametrize(
+    ("how", "seen"), [("success", "SUCCESS"), ("status", "CONN_DOES_NOT_EXIST"), ("grpc", ".NOT_FOUND")]
+)
 def test_a_single_that_is_missing_is_answered_the_way_it_was_told_to(how: str, seen: str) -> None:
     with emulated(missing_single=how) as (emulator, stub):
         assert delete_one(stub, "p", "missing") == seen

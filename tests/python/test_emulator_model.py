@@ -145,7 +145,9 @@ class Model(RuleBasedStateMachine):
     @rule(face=st.integers(0, 1), named=some_pairs)
     def delete_pairs(self, face: int, named: list[Pair]) -> None:
         answer = self.faces[face].delete([pair[0] for pair in named], [pair[1] for pair in named])
-        code = self.expected_code(all(pair in self.there for pair in named), status_code_pb2.CONN_DOES_NOT_EXIST)
+        code = self.expected_code(
+            all(pair in self.there for pair in named), status_code_pb2.CONN_DOES_NOT_EXIST
+        )
         if code == status_code_pb2.SUCCESS:
             self.remove(lambda pair: pair in named)
         self.expect(answer, code)

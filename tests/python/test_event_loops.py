@@ -116,9 +116,7 @@ def test_the_three_functions_can_be_awaited_in(kind: str, run: Callable[..., Any
         report = await clarifai_annotations.delete_input_annotations_async(["r"], client=client)
         assert (report.requested, report.deleted) == (1, 1)
         with pytest.raises(NotFoundError, match="single"):
-            await clarifai_annotations.delete_annotation_async(
-                "p", "single", client=client, look_first=True
-            )
+            await clarifai_annotations.delete_annotation_async("p", "single", client=client, look_first=True)
 
     with Emulator() as emulator, emulator.client() as client:
         seed(emulator, ("p", "single"), ("p", "a"), ("q", "a"), ("r", "a"), ("r", "b"), ("other", "a"))

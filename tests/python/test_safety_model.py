@@ -55,8 +55,13 @@ some_named = st.one_of(some_pairs, some_inputs)
 some_fault = st.sampled_from(
     [
         Fault.status(24156),
-        Fault.status(11101),
+        # "It does not exist" is no answer to a list of what is there: nothing else could tell the truth then.
+        Fault.status(11101).on("DeleteAnnotation", "DeleteAnnotations", "PostAnnotations"),
         Fault.status(10030),
+        Fault.status(40031),
+        Fault.status(40031, applied=True),
+        Fault.status(98009),
+        Fault.status(99009),
         Fault.status(11009),
         Fault.grpc(14),
         Fault.grpc(13),
@@ -69,7 +74,9 @@ some_fault = st.sampled_from(
 )
 some_conduct = st.fixed_dictionaries(
     {
-        "missing_pair": st.sampled_from(["refused", "mixed", "failure"]),
+        "missing_pair": st.sampled_from(["success", "refused", "mixed", "failure"]),
+        # A request of five pairs, and its list, exceed the small one.
+        "max_message_bytes": st.sampled_from([None, None, None, 1000, 500]),
         "latency_back": st.sampled_from([0.0, (0.0, 0.003)]),
         "seed": st.integers(0, 2**32),
         "fault_rates": st.dictionaries(some_fault, st.sampled_from([0.02, 0.05, 0.1]), max_size=3),
@@ -119,7 +126,7 @@ class Safety(RuleBasedStateMachine):
     def begin(self, conduct: dict[str, Any], limits: dict[str, Any]) -> None:
         self.emulator = Emulator(**conduct)
         self.limits = {**limits, "requests_per_second": None, "request_timeout": 0.2, "max_attempts": 3}
-        self.is_faulty = bool(conduct["fault_rates"])
+        self.is_faulty = bool(conduct["fault_rates"] or conduct["max_message_bytes"])
         self.client = self.emulator.client(pat=KEY, **self.limits)
         for input_id in INPUT_IDS:
             self.emulator.add_input(input_id)
@@ -146,10 +153,20 @@ class Safety(RuleBasedStateMachine):
     def lock(self, pair: Pair) -> None:
         self.emulator.lock(*pair)
 
-    @rule(named=some_named, backup=st.booleans(), missing_ok=st.booleans())
-    def delete(self, named: Named, backup: bool, missing_ok: bool) -> None:
-        report = self.made(named, missing_ok=missing_ok, backup=self.backup if backup else None)
+    @rule(named=some_named, backup=st.booleans(), look_first=st.booleans(), missing_ok=st.booleans())
+    def delete(self, named: Named, backup: bool, look_first: bool, missing_ok: bool) -> None:
+        known = {*self.there, *((input_id, "") for input_id in INPUT_IDS)}
+        report = self.made(
+            named, missing_ok=missing_ok, backup=self.backup if backup else None, look_first=look_first
+        )
         self.look(report, named, saves=backup)
+        if backup or look_first:
+            # Without a look, the service may confirm the deletion of what was not there.
+            deleted = [
+                it for it, outcome in outcomes_of(report, targets_of(named)).items() if outcome == "deleted"
+            ]
+            pairs = {(it, "") if isinstance(it, str) else it for it in deleted}
+            assert pairs <= known, f"{pairs - known} were absent, and are deleted"
 
     @rule(named=some_named, where=some_where, meanwhile=some_meanwhile)
     def delete_while_others_use_the_folder(self, named: Named, where: Where, meanwhile: str) -> None:

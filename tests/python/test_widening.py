@@ -144,9 +144,7 @@ NOT_INPUTS: dict[str, Callable[[Client], Any]] = {
     "a plan": lambda client: client.plan_deletion(*COLUMNS.values()),
     "annotations of a plan": lambda client: client.plan_deletion(*COLUMNS.values()).annotations,
     "failures of a report": lambda client: (
-        client.delete_annotations(
-            ["photo-1"], ["no-such"], on_failure="report", look_first=True
-        ).failures
+        client.delete_annotations(["photo-1"], ["no-such"], on_failure="report", look_first=True).failures
     ),
     "lines of a file of pairs": lambda _: (
         json.loads(line) for line in ['{"input_id": "photo-1", "id": "box-1"}']
