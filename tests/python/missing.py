@@ -1,8 +1,7 @@
-"""How emulators of the tests answer deletions of missing annotations: with SUCCESS, or with a refusal.
+"""What the emulators of the tests answer to the deletion of a missing annotation: SUCCESS, or a refusal.
 
-Clarifai does not document which of the two its service does, so every test has to pass with both. `pytest --missing=refused`
-changes what an `Emulator` does where a test does not say. The options are set below its public face: programs that a test
-starts keep the default.
+Clarifai does not document it, so every test has to pass with both. `pytest --missing=refused` changes the default of `Emulator` in
+the process of the tests. No program that a test starts has a test's expectations of an emulator of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 def choose(missing: str) -> None:
     """Have `Emulator` answer so in this process. Tests import it afterwards.
 
-    The default is left as it is, so that its run also tests the default of `Emulator`.
+    "success" changes nothing, so that a run with it also tests the default.
     """
     if missing != "success":
-        emulator.Emulator = functools.partial(emulator.Emulator, **OPTIONS[missing])  # type: ignore[misc]
+        emulator.Emulator = functools.partial(emulator.Emulator, **OPTIONS[missing])  # type: ignore[assignment,misc]

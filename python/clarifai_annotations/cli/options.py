@@ -67,9 +67,7 @@ MissingOk = Annotated[bool, typer.Option("--missing-ok", help="Not there is as g
 MaxDeletions = Annotated[
     int | None, typer.Option(metavar="N", min=0, help="Delete nothing if it were more than N.")
 ]
-LookFirst = Annotated[
-    bool, typer.Option("--look-first", help="List first: tells absent from deleted.")
-]
+LookFirst = Annotated[bool, typer.Option("--look-first", help="List first: tells absent from deleted.")]
 Backup = Annotated[
     Path | None,
     typer.Option(metavar="PATH", help="Where copies go. Default: a dated file, here."),
