@@ -98,7 +98,6 @@ def test_a_plan_is_a_json_object_and_nothing_else(
         ],
         "rows": 4,
         "stopped_by": None,
-        "warnings": [],
         "rows_file": None,
         "rows_lacking": None,
     }

@@ -111,7 +111,9 @@ def test_a_fault_waits_for_the_method_that_it_is_meant_for() -> None:
         emulator.inject(Fault.throttled().on("DeleteAnnotation"))
         assert delete(stub, ABC[0]) == "SUCCESS"
         assert delete_one(stub, *ABC[1]) == "CONN_THROTTLED"
-        with pytest.raises(ValueError, match='"Delete" is no method here: give one of GetAnnotation'):
+        with pytest.raises(
+            ValueError, match='"Delete" is no method here: give one of GetUser, GetAnnotation'
+        ):
             Fault.throttled().on("Delete")
 
 

@@ -18,7 +18,7 @@ WEIGHT = 200_000
 def heavy(number: int) -> bytes:
     """A serialized annotation of about this weight, different from every other."""
     text = resources_pb2.Text(raw=f"{number:06}" * (WEIGHT // 6))
-    return resources_pb2.Annotation(data=resources_pb2.Data(text=text)).SerializeToString()
+    return bytes(resources_pb2.Annotation(data=resources_pb2.Data(text=text)).SerializeToString())
 
 
 def seed(emulator: Emulator, pairs: list[Pair]) -> dict[Pair, bytes]:
