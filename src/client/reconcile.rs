@@ -223,7 +223,7 @@ impl Resolution {
                 Some(annotation_id) => format!("annotation {annotation_id:?} of input {:?}", target.input_id),
                 None => format!("input {:?}", target.input_id),
             };
-            log::warn!(target: LOGGER, "the service refuses {which}: {}. Going on with the others", part.error);
+            log::info!(target: LOGGER, "the service refuses {which}: {}. Going on with the others", part.error);
         }
         if !part.is_unlisted {
             self.culprits.push(part);
