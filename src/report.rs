@@ -69,6 +69,11 @@ pub enum Warning {
         /// How many requests were answered so.
         requests: u64,
     },
+    /// The run was stopped when everything was deleted or absent: a journal that could not be completed, for example.
+    StoppedAtItsEnd {
+        /// What stopped it.
+        cause: String,
+    },
     /// Annotations that a model or a workflow made were listed without data, where a copy was to be kept: the copy may be
     /// less than what was deleted.
     SavedWithoutData {
@@ -107,6 +112,9 @@ impl fmt::Display for Warning {
         match self {
             Self::OtherSuccess { status, requests } => {
                 write!(f, "{requests} requests were answered {status}, which counts as success")
+            }
+            Self::StoppedAtItsEnd { cause } => {
+                write!(f, "everything is deleted or absent, and then the run was stopped: {cause}")
             }
             Self::SavedWithoutData { annotations, first: (input_id, id) } => write!(
                 f,
@@ -250,6 +258,14 @@ impl Ledger {
 
     /// Closes the ledger; its counts can still be read.
     pub fn close(&mut self, elapsed: Duration) -> Report {
+        let done = self.count(Outcome::Deleted) + self.count(Outcome::Absent);
+        if let Some(cause) = &self.stopped_by
+            && done == self.outcomes.len()
+            && done > 0
+        {
+            let cause = cause.to_string();
+            self.warn(Warning::StoppedAtItsEnd { cause });
+        }
         let mut before = 0;
         let ranks = self.outcomes.chunks(BLOCK).map(|block| {
             let rank = before;
@@ -407,6 +423,23 @@ mod tests {
         ledger.requests.sent = 1;
         let summary = ledger.close(Duration::from_millis(1500)).summary();
         assert_eq!(summary, "2 deleted, 1 unsent (1 requests, 0 retries, 0 throttled) in 1.50 s");
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_when_all_is_deleted_says_so_in_a_warning() {
+        let mut ledger = Ledger::new(1);
+        ledger.settle(&[0], Outcome::Deleted, None);
+        ledger.stop(closed());
+        let [warning] = &ledger.close(Duration::ZERO).warnings[..] else { panic!("no warning") };
+        assert!(warning.to_string().ends_with("and then the run was stopped: this client is closed: make a new Client, or keep the calls inside its `with` block"));
+    }
+
+    #[test]
+    fn a_run_that_is_stopped_before_all_is_deleted_has_no_warning_of_it() {
+        let mut ledger = Ledger::new(2);
+        ledger.settle(&[0], Outcome::Deleted, None);
+        ledger.stop(closed());
+        assert_eq!(ledger.close(Duration::ZERO).warnings, []);
     }
 
     #[test]

@@ -486,8 +486,9 @@ class DeleteReport:
     def warnings(self) -> tuple[str, ...]:
         """What to know of the run, although it is no failure: each a sentence.
 
-        Answers with a code of success other than SUCCESS (10001, 10002, 10070), and annotations of models that came
-        without data where a copy was kept.
+        Answers with a code of success other than SUCCESS (10001, 10002, 10070); annotations of models that came
+        without data where a copy was kept; and what stopped the run when everything was deleted, such as a journal
+        that could not be completed.
         """
     @property
     def failures(self) -> Failures:

@@ -7,7 +7,9 @@ use std::{
 };
 
 use super::{
-    BackupRow, MAGIC, Present, logs, open_present,
+    BackupRow, MAGIC, Present,
+    logs::{self, Log},
+    open_present,
     parquet_file::{Footer, ParquetFile},
     reader::{log_rows, parquet_rows},
 };
@@ -28,19 +30,27 @@ pub(super) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + S
 /// A file cannot be read or written, or `is_abandoned` was set.
 pub(super) fn fold(backup: &Path, lock: &FileLock, is_abandoned: &AtomicBool) -> Result<()> {
     let logs = logs::find(backup)?;
-    if !logs.iter().any(|log| log_rows(log).next().is_some()) {
-        logs.iter().for_each(logs::Log::remove);
+    let old = open_present(backup)?;
+    // A crash may have come between a fold and the end of its logs.
+    let is_new = |log: &&Log| match &old {
+        Present::Backup(_, footer) => !footer.has_folded(log.header.id),
+        Present::Nothing | Present::Other(_) => true,
+    };
+    let new: Vec<_> = logs.iter().filter(is_new).collect();
+    if !new.iter().any(|log| log_rows(log).next().is_some()) {
+        logs.iter().for_each(Log::remove);
         return Ok(());
     }
     let push_logs = |file: &mut ParquetFile| -> Result<()> {
         file.name_journals(logs.iter().map(|log| log.header.journal.clone()));
-        for row in logs.iter().flat_map(log_rows) {
+        file.name_folded(logs.iter().map(|log| log.header.id));
+        for row in new.iter().flat_map(|log| log_rows(log)) {
             check(is_abandoned)?;
             file.push(row?)?;
         }
         file.finish()
     };
-    let old = match open_present(backup)? {
+    let old = match old {
         Present::Nothing => None,
         Present::Backup(file, footer) => Some((file, footer)),
         Present::Other(_) => return Err("something else was put in its place".into()),
@@ -66,7 +76,7 @@ pub(super) fn fold(backup: &Path, lock: &FileLock, is_abandoned: &AtomicBool) ->
             })?;
         }
     }
-    logs.iter().for_each(logs::Log::remove);
+    logs.iter().for_each(Log::remove);
     Ok(())
 }
 

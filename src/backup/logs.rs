@@ -27,6 +27,9 @@ pub(super) struct Header {
     /// The journal of the call, if it kept one.
     #[prost(string, tag = "3")]
     pub journal: String,
+    /// Tells this log from all others, so that the file can say that it holds its rows. 0 where it was not written yet.
+    #[prost(fixed64, tag = "4")]
+    pub id: u64,
 }
 
 /// A log that is open for reading.

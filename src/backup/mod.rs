@@ -392,6 +392,23 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_outlives_its_fold_is_read_once_and_folded_once() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("backup.parquet");
+        let log = folder.path().join("backup.parquet.1.log");
+        let syncs = [numbered(0, 3)];
+        save(&BackupOptions { is_folded_later: true, ..options(&path) }, &syncs);
+        let kept = fs::read(&log).unwrap();
+        fold_backup(&path, &AtomicBool::new(false)).unwrap();
+        let rows = || BackupReader::open(&path).unwrap().rows().unwrap().count();
+        // As between the fold and the end of the log, and after a crash there.
+        fs::write(&log, &kept).unwrap();
+        assert_eq!(rows(), 3);
+        save(&options(&path), &[numbered(1, 2)]);
+        assert_eq!((rows(), names_in(&folder)), (5, vec!["backup.parquet".into()]));
+    }
+
+    #[test]
     fn the_journals_of_all_calls_are_named() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("backup.parquet");

@@ -24,6 +24,8 @@ use parquet::{
     },
 };
 
+use serde::de::DeserializeOwned;
+
 use super::BackupRow;
 use crate::columns::guarded;
 
@@ -49,6 +51,9 @@ const MAX_BYTES: usize = 32 << 20;
 
 /// The key under which a backup names the journals of the calls that wrote it, as a JSON array of paths.
 const JOURNALS: &str = "clarifai_annotations.journals";
+/// The key under which a backup names the logs that were folded into it last, as a JSON array of their IDs. They are still there
+/// for a moment, or where a crash came before they were removed.
+const FOLDED: &str = "clarifai_annotations.folded";
 /// It names no more than this.
 const MAX_JOURNALS: usize = 64;
 
@@ -69,8 +74,17 @@ impl Footer {
 
     /// The journals that the file names.
     pub fn journals(&self) -> Vec<String> {
+        self.named(JOURNALS)
+    }
+
+    /// Whether the file holds the rows of a log.
+    pub fn has_folded(&self, log: u64) -> bool {
+        log != 0 && self.named::<u64>(FOLDED).contains(&log)
+    }
+
+    fn named<T: DeserializeOwned>(&self, key: &str) -> Vec<T> {
         let values = self.metadata.file_metadata().key_value_metadata();
-        let value = values.and_then(|values| values.iter().find(|it| it.key == JOURNALS)?.value.as_deref());
+        let value = values.and_then(|values| values.iter().find(|it| it.key == key)?.value.as_deref());
         value.and_then(|json| serde_json::from_str(json).ok()).unwrap_or_default()
     }
 }
@@ -148,6 +162,7 @@ pub(super) struct ParquetFile {
     properties: WriterPropertiesPtr,
     groups: Vec<RowGroupMetaData>,
     journals: Vec<String>,
+    folded: Vec<u64>,
     /// Where the next row group begins.
     end: u64,
     pending: Vec<BackupRow>,
@@ -171,7 +186,8 @@ impl ParquetFile {
 
     fn new(file: File, groups: Vec<RowGroupMetaData>, journals: Vec<String>, end: u64) -> Result<Self> {
         let (schema, properties) = (schema()?, Arc::new(properties()?));
-        Ok(Self { file, schema, properties, groups, journals, end, pending: Vec::new(), pending_bytes: 0 })
+        let (folded, pending) = (Vec::new(), Vec::new());
+        Ok(Self { file, schema, properties, groups, journals, folded, end, pending, pending_bytes: 0 })
     }
 
     /// The file itself.
@@ -217,6 +233,11 @@ impl ParquetFile {
         }
     }
 
+    /// Says that the file holds the rows of these logs.
+    pub fn name_folded(&mut self, logs: impl IntoIterator<Item = u64>) {
+        self.folded = logs.into_iter().collect();
+    }
+
     fn end_group(&mut self) -> Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -234,7 +255,7 @@ impl ParquetFile {
     /// Writes the footer. The file is whole then, and not synced.
     pub fn finish(&mut self) -> Result<()> {
         self.end_group()?;
-        let bytes = footer(&self.schema, self.groups.clone(), &self.journals)?;
+        let bytes = footer(&self.schema, self.groups.clone(), &self.journals, &self.folded)?;
         self.file.seek(SeekFrom::Start(self.end))?;
         self.file.write_all(&bytes)?;
         self.end += bytes.len() as u64;
@@ -279,12 +300,23 @@ impl ParquetFile {
     }
 }
 
-fn footer(schema: &TypePtr, groups: Vec<RowGroupMetaData>, journals: &[String]) -> Result<Vec<u8>> {
+fn footer(
+    schema: &TypePtr,
+    groups: Vec<RowGroupMetaData>,
+    journals: &[String],
+    folded: &[u64],
+) -> Result<Vec<u8>> {
     let rows = groups.iter().map(RowGroupMetaData::num_rows).sum();
     let columns = Arc::new(SchemaDescriptor::new(Arc::clone(schema)));
     let product = concat!("clarifai-annotations version ", env!("CARGO_PKG_VERSION"));
-    let named = (!journals.is_empty()).then(|| serde_json::to_string(journals)).transpose()?;
-    let named = named.map(|journals| vec![KeyValue::new(JOURNALS.into(), journals)]);
+    let mut named = Vec::new();
+    if !journals.is_empty() {
+        named.push(KeyValue::new(JOURNALS.into(), serde_json::to_string(journals)?));
+    }
+    if !folded.is_empty() {
+        named.push(KeyValue::new(FOLDED.into(), serde_json::to_string(folded)?));
+    }
+    let named = (!named.is_empty()).then_some(named);
     let about = FileMetaData::new(1, rows, Some(product.into()), named, columns, None);
     let footer = ParquetMetaDataBuilder::new(about).set_row_groups(groups).build();
     let mut bytes = Vec::new();
@@ -294,7 +326,7 @@ fn footer(schema: &TypePtr, groups: Vec<RowGroupMetaData>, journals: &[String]) 
 
 /// A whole file in which nothing was saved.
 pub(super) fn without_rows() -> Result<Vec<u8>> {
-    Ok([&MAGIC[..], &footer(&schema()?, Vec::new(), &[])?].concat())
+    Ok([&MAGIC[..], &footer(&schema()?, Vec::new(), &[], &[])?].concat())
 }
 
 fn properties() -> ParquetResult<WriterProperties> {

@@ -44,7 +44,7 @@ impl BackupReader {
             |error: io::Error| refuse(path, format!("cannot be read: {error}. Nothing was sent"));
         let target = files::target(path).map_err(unreadable)?;
         // The logs first: a call that folds them meanwhile moves rows into the file, and not out of it.
-        let logs = logs::find(&target).map_err(unreadable)?;
+        let mut logs = logs::find(&target).map_err(unreadable)?;
         let mut journals: Vec<_> = logs.iter().map(|log| log.header.journal.clone()).collect();
         let parquet = match files::open_plain(&target, OpenOptions::new().read(true)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !logs.is_empty() => None,
@@ -52,6 +52,7 @@ impl BackupReader {
             Ok(mut file) => match last_footer(&mut file).map_err(unreadable)? {
                 Some(footer) => {
                     journals.extend(footer.journals());
+                    logs.retain(|log| !footer.has_folded(log.header.id));
                     Some((file, footer.end))
                 }
                 None if !logs.is_empty() => None,

@@ -167,6 +167,7 @@ impl Writer {
             user_id: options.user_id.clone(),
             app_id: options.app_id.clone(),
             journal: journal.and_then(|path| Some(path.to_str()?.to_owned())).unwrap_or_default(),
+            id: fastrand::u64(1..),
         };
         // A disk that takes nothing is found out before anything is sent.
         let log = logs::create(&path, &header).map_err(unwritable)?;

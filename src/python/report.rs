@@ -363,8 +363,9 @@ impl DeleteReport {
 
     /// What to know of the run, although it is no failure: each a sentence.
     ///
-    /// Answers with a code of success other than SUCCESS (10001, 10002, 10070), and annotations of models that came
-    /// without data where a copy was kept.
+    /// Answers with a code of success other than SUCCESS (10001, 10002, 10070); annotations of models that came
+    /// without data where a copy was kept; and what stopped the run when everything was deleted, such as a journal
+    /// that could not be completed.
     #[getter]
     fn warnings<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
         PyTuple::new(py, self.0.counts.warnings.iter().map(Warning::to_string))
