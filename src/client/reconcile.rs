@@ -215,7 +215,9 @@ impl Resolution {
     /// This stands alone, and was refused. It is told now, and confirmed when the whole batch is through.
     fn refused_alone(&mut self, run: &Run<'_>, part: Part) {
         self.size = 1;
-        let outcome = if part.is_unlisted { Outcome::Failed } else { part.outcome_if_open(part.looks) };
+        // A list would not show it either way.
+        let is_final = part.is_unlisted && part.is_denied();
+        let outcome = if is_final { Outcome::Failed } else { part.outcome_if_open(part.looks) };
         run.call.settle(&part.ids, outcome, Some(&part.error));
         if run.call.is_first_refusal() {
             let target = run.call.targets().get(part.ids[0] as usize);
@@ -225,7 +227,7 @@ impl Resolution {
             };
             log::info!(target: LOGGER, "the service refuses {which}: {}. Going on with the others", part.error);
         }
-        if !part.is_unlisted {
+        if !is_final {
             self.culprits.push(part);
         }
     }
@@ -238,13 +240,13 @@ impl Resolution {
             return false;
         };
         self.makers.extend(makers);
+        let error = part.error_of_each();
         for (id, error) in &unclear {
             part.settle_unclear(run, *id, error);
         }
         part.ids.retain(|id| !unclear.contains_key(id));
         let is_done = |id: u32| there.contains(&id) == run.wants_it_there();
         let (done, open): (Vec<u32>, Vec<u32>) = part.ids.iter().partition(|&&id| is_done(id));
-        let error = part.error_of_each();
         if part.is_denied() && !done.is_empty() {
             // Each of them is asked for on its own, whether it is denied.
             run.call.settle(&done, Outcome::Failed, Some(&error));
@@ -390,7 +392,7 @@ struct Looked {
 /// out; then it is settled.
 async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
     let (mut looked, mut parts) = (Looked::default(), Parts::without_permit(part.ids.clone()));
-    let mut is_known = true;
+    // What is left when there is no next part, the run was stopped before.
     let mut left: HashSet<u32> = part.ids.iter().copied().collect();
     while let Some((ids, permit)) = parts.next(run).await {
         match lists::pairs(run, &ids, permit).await {
@@ -407,14 +409,11 @@ async fn look(run: &Run<'_>, part: &Part) -> Option<Looked> {
             Err(setback) => match parts.failed(run, ids, setback).await {
                 Some(Unlisted::NoInput(ids, _)) => ids.iter().for_each(|id| _ = left.remove(id)),
                 Some(Unlisted::Failed(_, error)) => {
-                    is_known = false;
                     undecided(run, part, Setback::Failed(error));
+                    return None;
                 }
                 None => {}
             },
-        }
-        if !is_known {
-            return None;
         }
     }
     if !left.is_empty() {
