@@ -36,7 +36,8 @@ PAIRS: list[Pair] = [(f"p{n % 7}", f"a{n}") for n in range(40)]
 @pytest.fixture
 def emulator() -> Iterator[Emulator]:
     """An emulator with `PAIRS`."""
-    with Emulator() as emulator:
+    # So that what is not there is told without a look.
+    with Emulator(missing_pair="refused", missing_single="status") as emulator:
         for pair in PAIRS:
             emulator.add_annotation(*pair)
         yield emulator
@@ -177,6 +178,16 @@ def test_absent_ones_are_failures_where_they_are_not_fine(delete: Any) -> None:
         SparkDeletionError, match=r"^1 of 2 IDs were not deleted \(1 absent\)\. See .report.outcomes$"
     ):
         delete([PAIRS[0], ("p0", "never")], missing_ok=False)
+
+
+def test_a_look_first_tells_what_is_not_there_where_its_deletion_is_confirmed(
+    spark: Any, tmp_path: Path
+) -> None:
+    with Emulator(missing_pair="success", missing_single="success") as emulator:
+        emulator.add_annotation(*PAIRS[0])
+        rows = frame(spark, [PAIRS[0], ("p0", "never")])
+        report = delete_annotations(rows, tmp_path / "outcomes", look_first=True, **app_of(emulator))
+    assert outcomes(report) == {PAIRS[0]: "deleted", ("p0", "never"): "absent"}
 
 
 def test_requests_are_counted_over_all_tasks(delete: Any, emulator: Emulator) -> None:

@@ -58,7 +58,7 @@ def arguments(emulator: Emulator, folder: Path, pairs: list[tuple[str, str]], **
 
 
 def test_a_deletion_over_connect_is_like_any_other(cluster: Cluster, remote: str, tmp_path: Path) -> None:
-    with Emulator() as emulator:
+    with Emulator(missing_pair="refused") as emulator:
         for pair in PAIRS:
             emulator.add_annotation(*pair)
         given = arguments(emulator, tmp_path / "outcomes", [*PAIRS[:30], ("p0", "never")])

@@ -40,7 +40,7 @@ REPEATED = "gone: an earlier try of this call may have deleted it"
 
 @contextmanager
 def seeded(pairs: list[Pair] = PAIRS, **options: Any) -> Iterator[Emulator]:
-    with Emulator(**{"latency": 0.05, **options}) as emulator:
+    with Emulator(**{"latency": 0.05, "missing_pair": "refused", **options}) as emulator:
         for pair in pairs:
             emulator.add_annotation(*pair)
         yield emulator
