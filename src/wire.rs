@@ -67,17 +67,25 @@ pub fn scopes(method: &str) -> &'static [&'static str] {
     }
 }
 
-/// Whether two user IDs are one: their letters' case does not matter (Clarifai's documentation).
+/// The user ID that stands for whoever calls (Clarifai's proto definitions).
+pub const ME: &str = "me";
+
+/// A user ID in the spelling by which users are compared: their letters' case does not matter (Clarifai's documentation).
+pub fn folded_user_id(user_id: &str) -> String {
+    user_id.to_lowercase()
+}
+
+/// Whether two user IDs are one, see [`folded_user_id`].
 ///
 /// ```
 /// use clarifai_annotations::wire::is_same_user;
 /// assert!(is_same_user("Alice", "alice"));
 /// ```
 pub fn is_same_user(one: &str, other: &str) -> bool {
-    one.to_lowercase() == other.to_lowercase()
+    one == other || folded_user_id(one) == folded_user_id(other)
 }
 
-/// Whether two user IDs may be one: "me" stands for whoever calls (Clarifai's proto definitions), whose ID it does not tell.
+/// Whether two user IDs may be one: [`ME`] does not tell whose ID it stands for.
 ///
 /// ```
 /// use clarifai_annotations::wire::may_be_same_user;
@@ -85,7 +93,7 @@ pub fn is_same_user(one: &str, other: &str) -> bool {
 /// assert!(!may_be_same_user("alice", "bob"));
 /// ```
 pub fn may_be_same_user(one: &str, other: &str) -> bool {
-    is_same_user(one, other) || [one, other].iter().any(|user_id| is_same_user(user_id, "me"))
+    is_same_user(one, other) || [one, other].iter().any(|user_id| is_same_user(user_id, ME))
 }
 
 /// Metadata key of a personal access token, sent as `Key <token>`.
@@ -217,8 +225,10 @@ impl Listed {
 /// definitions).
 pub const SET_BY_SERVICE: [u32; 2] = [8, 9];
 
-/// What names the user who made an annotation: `user_id`, which is deprecated, and `worker`.
-pub const OWNER: [u32; 2] = [15, 21];
+/// The field of an annotation that named the user who made it: `user_id`, which is deprecated.
+pub const USER_ID: u32 = 15;
+/// The field that names who made it: `worker`.
+pub const WORKER: u32 = 21;
 
 /// A serialized message without some of its fields; all others stay byte for byte.
 ///

@@ -188,7 +188,7 @@ impl Channel {
     pub async fn caller_id(&self, permit: SendPermit) -> Result<Option<String>, Error> {
         let (connection, way) = self.way(permit)?;
         let mut stub = V2Client::new(connection);
-        let user_app_id = Some(api::UserAppIdSet { user_id: "me".into(), app_id: String::new() });
+        let user_app_id = Some(api::UserAppIdSet { user_id: wire::ME.into(), app_id: String::new() });
         let request = self.request(api::GetUserRequest { user_app_id });
         let answer = self.answer(&way, Box::pin(stub.get_user(request))).await;
         let answer =

@@ -28,7 +28,7 @@ use crate::{
     error::{Error, Kind},
     report::{Ledger, Outcome, Report, Warning},
     wire::{
-        Listed,
+        Listed, ME,
         api::{DeleteAnnotationRequest, PostAnnotationsRequest},
         is_same_user, may_be_same_user,
     },
@@ -157,6 +157,11 @@ pub(super) struct Run<'a> {
     pub backup: Option<&'a Backup>,
 }
 
+/// What a pair is that is not there, and that an earlier run of the call may have deleted or did not come to.
+fn outcome_of_missing(in_doubt: bool) -> Outcome {
+    if in_doubt { Outcome::Deleted } else { Outcome::Absent }
+}
+
 /// Why a request brought no success.
 pub(super) enum Setback {
     /// The run had been stopped; the request was not sent.
@@ -196,7 +201,7 @@ impl Run<'_> {
     pub async fn collaborator(&self) -> Option<String> {
         let Client { channel, caller_id, settings, .. } = self.client;
         // Nobody can be another than "me".
-        if is_same_user(&settings.user_id, "me") {
+        if is_same_user(&settings.user_id, ME) {
             return None;
         }
         let ask = async {
@@ -270,8 +275,7 @@ impl Run<'_> {
             there.extend(again.0);
             gone = again.1;
         }
-        let outcome = if batch.in_doubt { Outcome::Deleted } else { Outcome::Absent };
-        self.call.settle(&gone, outcome, None);
+        self.call.settle(&gone, outcome_of_missing(batch.in_doubt), None);
         there
     }
 
@@ -293,8 +297,7 @@ impl Run<'_> {
                     match parts.failed(self, ids, setback).await {
                         // That is no list which may be late.
                         Some(Unlisted::NoInput(ids, error)) => {
-                            let outcome = if in_doubt { Outcome::Deleted } else { Outcome::Absent };
-                            self.call.settle(&ids, outcome, Some(&error));
+                            self.call.settle(&ids, outcome_of_missing(in_doubt), Some(&error));
                         }
                         Some(Unlisted::Failed(ids, error)) => self.cannot_look(&ids, &error, in_doubt),
                         None => {}

@@ -27,7 +27,7 @@ use crate::{
     error::Error,
     journal,
     report::{Outcome, Report},
-    wire::{Listed, MAX_REQUEST_BYTES, OWNER, SET_BY_SERVICE, without_fields},
+    wire::{Listed, MAX_REQUEST_BYTES, SET_BY_SERVICE, USER_ID, WORKER, without_fields},
 };
 
 /// For so long a list may show what is deleted, as a share of `request_timeout`: as long as for a deletion.
@@ -118,13 +118,12 @@ fn read(copies: Copies, batch_size: usize, as_caller: bool) -> mpsc::Receiver<Re
 /// user. What a model made stays the model's.
 fn postable(message: &Bytes, as_caller: bool) -> Result<Bytes, Error> {
     let posted = || {
-        let [user_id, worker] = OWNER;
         let left_out = match as_caller {
             false => SET_BY_SERVICE.to_vec(),
             true if Listed::parse(message.clone())?.is_made_by_model() => {
-                [&SET_BY_SERVICE[..], &[user_id]].concat()
+                [&SET_BY_SERVICE[..], &[USER_ID]].concat()
             }
-            true => [&SET_BY_SERVICE[..], &[user_id, worker]].concat(),
+            true => [&SET_BY_SERVICE[..], &[USER_ID, WORKER]].concat(),
         };
         without_fields(message, &left_out)
     };

@@ -6,10 +6,7 @@ use super::{
     DEFAULT_APP_ID, DEFAULT_USER_ID,
     status::{Refusal, refusal},
 };
-use crate::wire::{self, StatusCode as Code, api::UserAppIdSet, is_same_user};
-
-/// The alias of the caller's user ID.
-pub const ME: &str = "me";
+use crate::wire::{self, ME, StatusCode as Code, api::UserAppIdSet, is_same_user};
 
 /// Keys, each with the scopes it has; `None` for all of them.
 pub type Keys = HashMap<String, Option<HashSet<String>>>;

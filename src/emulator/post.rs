@@ -14,14 +14,10 @@ use super::{
     workers::Author,
 };
 use crate::wire::{
-    SET_BY_SERVICE, StatusCode,
+    SET_BY_SERVICE, StatusCode, USER_ID, WORKER,
     api::{self, User, UserAppIdSet, Worker, worker},
     parse_annotation, without_fields,
 };
-
-/// The fields of an annotation that name its author: `user_id` and `worker`.
-const USER_ID: u32 = 15;
-const WORKER: u32 = 21;
 
 impl Operation for api::PostAnnotationsRequest {
     const METHOD: &'static str = "PostAnnotations";

@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::{
-    access::ME,
     operation::{Operation, Performed, Rules, check_counts, missing_pair},
     status::{Refusal, refusal},
     store::{Annotation, App},
@@ -13,7 +12,7 @@ use super::{
     workers::Author,
 };
 use crate::wire::{
-    StatusCode,
+    ME, StatusCode,
     api::{self, UserAppIdSet},
     is_same_user, parse_annotation, without_fields,
 };
@@ -79,8 +78,8 @@ impl Operation for api::GetAnnotationRequest {
     }
 }
 
-/// Oldest first; a list of the whole app goes by the age of the inputs. Pairs match any annotation; otherwise only those that users made are listed, unless the request asks for
-/// all or names who made them.
+/// Oldest first; a list of the whole app goes by the age of the inputs. Pairs match any annotation; otherwise only those that
+/// users made are listed, unless the request asks for all or names who made them.
 impl Operation for api::ListAnnotationsRequest {
     const METHOD: &'static str = "ListAnnotations";
     type Answer = api::MultiAnnotationResponse;

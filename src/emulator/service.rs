@@ -21,9 +21,10 @@ use super::{
     status::{self, Refusal, SuccessCode, refusal},
     store::App,
     undocumented::Undocumented,
-    workers::folded,
 };
-use crate::wire::{self, MAX_REQUEST_BYTES, StatusCode, api::UserAppIdSet, is_same_user, parse_annotation};
+use crate::wire::{
+    self, MAX_REQUEST_BYTES, StatusCode, api::UserAppIdSet, folded_user_id, is_same_user, parse_annotation,
+};
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -137,7 +138,7 @@ struct OwnedApp {
 impl Apps {
     fn get_or_create(&mut self, user_id: &str, app_id: &str) -> &mut App {
         let new = || OwnedApp { user_id: user_id.into(), app: App::default() };
-        &mut self.0.entry((folded(user_id), app_id.into())).or_insert_with(new).app
+        &mut self.0.entry((folded_user_id(user_id), app_id.into())).or_insert_with(new).app
     }
 }
 
@@ -369,7 +370,7 @@ impl Service {
         let over = quota.filter(|quota| {
             let user_id = self.conduct.access.counted_user(&arrival.metadata, user_app_id);
             // What is too large is not read, and so not counted.
-            too_large.is_none() && !meters.admit(quota, &folded(user_id), arrived_at)
+            too_large.is_none() && !meters.admit(quota, &folded_user_id(user_id), arrived_at)
         });
         // A fault strikes whatever the size and the quota say, so that the log tells the truth.
         match *fault {

@@ -45,8 +45,3 @@ impl<'a> Author<'a> {
         self.user_id.is_empty() && !self.is_model
     }
 }
-
-/// A user ID in the spelling by which users are compared.
-pub fn folded(user_id: &str) -> String {
-    user_id.to_lowercase()
-}

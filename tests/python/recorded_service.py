@@ -17,7 +17,7 @@ from clarifai_grpc.grpc.api import resources_pb2, service_pb2, service_pb2_grpc
 from clarifai_grpc.grpc.api.status import status_code_pb2, status_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from clarifai_annotations import Client
+from clarifai_annotations import Client, DeleteReport
 from conftest import KEY
 from copies import TIMES, UNKNOWN_FIELD, Pair
 
@@ -378,3 +378,8 @@ def input_level(input_id: str) -> bytes:
 def without_times(serialized: bytes) -> bytes:
     """An annotation as it may be posted: its times are the service's."""
     return serialized.replace(TIMES, b"")
+
+
+def counts(report: DeleteReport) -> tuple[int, ...]:
+    """The outcomes of a report, in their order."""
+    return report.deleted, report.absent, report.failed, report.unknown, report.unsent

@@ -34,6 +34,7 @@ from recorded_service import (
     Reply,
     by_model,
     by_user,
+    counts,
     input_level,
     recorded_service,
     without_times,
@@ -55,10 +56,6 @@ def client(service: RecordedService) -> Iterator[Client]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "backup.parquet"
-
-
-def counts(report: DeleteReport) -> tuple[int, ...]:
-    return report.deleted, report.absent, report.failed, report.unknown, report.unsent
 
 
 # Backups

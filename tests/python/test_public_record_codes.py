@@ -30,6 +30,7 @@ from recorded_service import (
     always,
     by_model,
     by_user,
+    counts,
     input_level,
     once,
     recorded_service,
@@ -52,10 +53,6 @@ def client(service: RecordedService) -> Iterator[Client]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "backup.parquet"
-
-
-def counts(report: DeleteReport) -> tuple[int, ...]:
-    return report.deleted, report.absent, report.failed, report.unknown, report.unsent
 
 
 def methods(service: RecordedService) -> list[str]:

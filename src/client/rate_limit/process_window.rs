@@ -28,6 +28,7 @@ use crate::{
     config::{Rate, Settings},
     machine,
     process::PerProcess,
+    wire::folded_user_id,
 };
 
 /// The longest sleep of a request that waits: what changes meanwhile, in another process say, is seen then.
@@ -45,7 +46,7 @@ struct Windows(HashMap<(String, String), Arc<Window>>);
 pub fn shared_by_process(settings: &Settings) -> Arc<Window> {
     static WINDOWS: PerProcess<Mutex<Windows>> = PerProcess::new();
     // User IDs are not case-sensitive.
-    let (service, user_id) = (service(&settings.base_url), settings.user_id.to_lowercase());
+    let (service, user_id) = (service(&settings.base_url), folded_user_id(&settings.user_id));
     let mut windows = WINDOWS.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
     windows.0.retain(|_, window| Arc::strong_count(window) > 1 || !window.lock().is_unused());
     let window = windows.0.entry((service.clone(), user_id.clone()));
